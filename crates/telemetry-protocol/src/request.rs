@@ -107,6 +107,7 @@ pub enum ConsentAction {
     Allow,
     Deny,
     Reset,
+    Noticed,
 }
 
 /// Every `op`, as `unknown_op` lists them.
@@ -212,7 +213,7 @@ impl Control {
 
 const LIST_OR_SHOW: &str = "\"list\" or \"show\"";
 const QUEUE_ACTIONS: &str = "\"list\", \"show\", \"next_batch\", \"purge\", \"parked\" or \"requeue\"";
-const CONSENT_ACTIONS: &str = "\"show\", \"explain\", \"allow\", \"deny\" or \"reset\"";
+const CONSENT_ACTIONS: &str = "\"show\", \"explain\", \"allow\", \"deny\", \"reset\" or \"noticed\"";
 
 struct Keys<'a>(&'a Map<String, Value>);
 
@@ -299,6 +300,7 @@ impl<'a> Keys<'a> {
             "allow" => ConsentAction::Allow,
             "deny" => ConsentAction::Deny,
             "reset" => ConsentAction::Reset,
+            "noticed" => ConsentAction::Noticed,
             _ => return Err(self.wrong("action", CONSENT_ACTIONS)),
         })
     }

@@ -1,0 +1,254 @@
+//! The policy in force: one snapshot, asked by reference, replaced as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use telemetry_protocol::consent::{Decision, Fact, Layer, ToolDefault, Verdict, decide};
+
+use crate::consent_file::UserConsent;
+use crate::machine::Machine;
+use crate::manifest::{Manifest, Notice, Origin};
+
+/// A manifest in force, and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// What it says.
+    pub manifest: Manifest,
+    /// From which of the four places.
+    pub origin: Origin,
+    /// The file, or "registered".
+    pub source: String,
+}
+
+/// What the config says over a manifest; it can only tighten consent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Override {
+    /// Replaces the manifest's destination.
+    pub destination: Option<String>,
+    /// `false`: nothing of this tool is taken.
+    pub disabled: bool,
+    /// An opt-out manifest becomes opt-in.
+    pub opt_in: bool,
+}
+
+/// What holds for one tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tool {
+    /// The decision when the client adds nothing of its own.
+    pub decision: Decision,
+    /// The facts it rests on.
+    pub facts: Vec<Fact>,
+    /// What decides where nobody speaks.
+    pub default: ToolDefault,
+    /// Where that stands.
+    pub default_source: String,
+    /// Where its events go.
+    pub destination: Arc<str>,
+    /// Grows with each withdrawal; rows accepted under an older one are not sent (I3).
+    pub epoch: u64,
+    /// Declined by `notice` until it was shown.
+    pub notice_missing: bool,
+}
+
+impl Tool {
+    /// Whether events of this tool may be taken and sent now, the client's own word aside.
+    #[must_use]
+    pub fn allowed(&self) -> bool {
+        self.decision.verdict == Verdict::Allow && !self.notice_missing
+    }
+}
+
+/// Everything that the policy is made of, before it is resolved.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// The admin's word, and the asking process's environment.
+    pub machine: Machine,
+    /// The user's word.
+    pub user: UserConsent,
+    /// Manifests in force, one a tool.
+    pub manifests: BTreeMap<String, Registered>,
+    /// `[tools.NAME]` of the config.
+    pub overrides: BTreeMap<String, Override>,
+    /// `defaults.destination`.
+    pub default_destination: String,
+    /// `defaults.unregistered_tools = "refuse"`.
+    pub refuse_unregistered: bool,
+    /// Tools whose notice was shown.
+    pub noticed: BTreeSet<String>,
+    /// Current epochs; absent: 1.
+    pub epochs: BTreeMap<String, u64>,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    parts: Parts,
+    tools: BTreeMap<String, Tool>,
+}
+
+impl Policy {
+    /// Resolves the parts for every tool that anybody named.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let names: BTreeSet<&str> = parts
+            .manifests
+            .keys()
+            .chain(parts.overrides.keys())
+            .map(String::as_str)
+            .chain(parts.user.named())
+            .collect();
+        let tools = names
+            .into_iter()
+            .map(|name| (name.to_owned(), resolve(&parts, name)))
+            .collect();
+        Self { parts, tools }
+    }
+
+    /// What holds for `tool`; `None` where tools without a manifest are refused.
+    #[must_use]
+    pub fn tool(&self, tool: &str) -> Option<std::borrow::Cow<'_, Tool>> {
+        if self.parts.refuse_unregistered && !self.parts.manifests.contains_key(tool) {
+            return None;
+        }
+        Some(match self.tools.get(tool) {
+            Some(known) => std::borrow::Cow::Borrowed(known),
+            None => std::borrow::Cow::Owned(resolve(&self.parts, tool)),
+        })
+    }
+
+    /// What holds for a tool that may have rows although it is refused now.
+    #[must_use]
+    pub fn tool_with_rows(&self, tool: &str) -> Tool {
+        self.tools
+            .get(tool)
+            .cloned()
+            .unwrap_or_else(|| resolve(&self.parts, tool))
+    }
+
+    /// The tools that anybody named, in order.
+    pub fn tools(&self) -> impl Iterator<Item = (&str, &Tool)> {
+        self.tools.iter().map(|(name, tool)| (name.as_str(), tool))
+    }
+
+    /// The manifest in force for `tool`.
+    #[must_use]
+    pub fn manifest(&self, tool: &str) -> Option<&Registered> {
+        self.parts.manifests.get(tool)
+    }
+
+    /// The parts it was resolved from.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// The fact that denies every tool of this user on this machine, if there is one.
+    #[must_use]
+    pub fn denies_everything(&self) -> Option<&Fact> {
+        self.parts
+            .machine
+            .denies_everything()
+            .or_else(|| self.parts.user.denies_everything())
+    }
+}
+
+fn resolve(parts: &Parts, name: &str) -> Tool {
+    let registered = parts.manifests.get(name);
+    let overriding = parts.overrides.get(name);
+    let mut facts = parts.machine.facts(name);
+    if overriding.is_some_and(|o| o.disabled) {
+        facts.push(Fact {
+            layer: Layer::Machine,
+            verdict: Some(Verdict::Deny),
+            source: format!("tools.{name}.enabled"),
+            line: None,
+            detail: "false in the config".to_owned(),
+        });
+    }
+    facts.extend(parts.user.facts(name));
+    let (default, default_source) = match registered {
+        None => (ToolDefault::Unregistered, "no manifest".to_owned()),
+        Some(r) if overriding.is_some_and(|o| o.opt_in) => (
+            ToolDefault::OptIn,
+            format!("{}, made opt-in by the config", r.source),
+        ),
+        Some(r) => (r.manifest.consent, r.source.clone()),
+    };
+    let destination = overriding
+        .and_then(|o| o.destination.as_deref())
+        .or_else(|| registered.and_then(|r| r.manifest.destination.as_deref()))
+        .unwrap_or(&parts.default_destination);
+    Tool {
+        decision: decide(&facts, default, &default_source),
+        facts,
+        default,
+        default_source,
+        destination: Arc::from(destination),
+        epoch: parts.epochs.get(name).copied().unwrap_or(1),
+        notice_missing: registered.is_some_and(|r| r.manifest.notice == Notice::Required)
+            && !parts.noticed.contains(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(manifest: &str) -> Parts {
+        let manifest = Manifest::parse(manifest).unwrap();
+        let registered = Registered {
+            manifest,
+            origin: Origin::Admin,
+            source: "t.toml".into(),
+        };
+        Parts {
+            manifests: BTreeMap::from([("t".to_owned(), registered)]),
+            default_destination: "default".into(),
+            ..Parts::default()
+        }
+    }
+
+    #[test]
+    fn the_config_can_tighten_a_manifest_and_send_it_elsewhere() {
+        let mut parts = parts("name = \"t\"\nevents = \"any\"\nconsent = \"opt-out\"\ndestination = \"a\"");
+        assert!(Policy::new(parts.clone()).tool_with_rows("t").allowed());
+        let tighter = Override {
+            destination: Some("b".into()),
+            opt_in: true,
+            disabled: false,
+        };
+        parts.overrides.insert("t".into(), tighter);
+        let tool = Policy::new(parts.clone()).tool_with_rows("t");
+        assert!(!tool.allowed());
+        assert_eq!(&*tool.destination, "b");
+        parts.user = UserConsent::parse("c", "[tools]\nt = true");
+        assert!(Policy::new(parts.clone()).tool_with_rows("t").allowed());
+        parts.overrides.insert(
+            "t".into(),
+            Override {
+                disabled: true,
+                ..Override::default()
+            },
+        );
+        assert!(!Policy::new(parts).tool_with_rows("t").allowed());
+    }
+
+    #[test]
+    fn a_required_notice_comes_first() {
+        let mut parts =
+            parts("name = \"t\"\nevents = \"any\"\nconsent = \"opt-out\"\nnotice_required = true");
+        assert!(!Policy::new(parts.clone()).tool_with_rows("t").allowed());
+        parts.noticed.insert("t".into());
+        assert!(Policy::new(parts).tool_with_rows("t").allowed());
+    }
+
+    #[test]
+    fn a_tool_without_a_manifest_is_off_or_refused() {
+        let mut parts = parts("name = \"t\"\nevents = \"any\"");
+        assert!(!Policy::new(parts.clone()).tool("other").unwrap().allowed());
+        parts.user = UserConsent::parse("c", "[tools]\nother = true");
+        assert!(Policy::new(parts.clone()).tool("other").unwrap().allowed());
+        parts.refuse_unregistered = true;
+        assert!(Policy::new(parts).tool("other").is_none());
+    }
+}
