@@ -1,0 +1,82 @@
+//! ARCHITECTURE.md's numbered laws and their keepers in the code, both ways.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{hold, tree};
+
+/// The line of ARCHITECTURE.md that names the laws whose rooms do not exist yet.
+const LATER: &str = "Kept from the day their room is there";
+
+/// The laws that ARCHITECTURE.md states, and those of them that are kept later.
+fn stated() -> (BTreeSet<String>, BTreeSet<String>) {
+    let page = tree::read("ARCHITECTURE.md");
+    let laws = page
+        .text
+        .lines()
+        .filter_map(|line| line.strip_prefix("- **")?.split_once("**"))
+        .map(|(law, _)| law);
+    let later = page
+        .text
+        .lines()
+        .find_map(|line| line.strip_prefix(LATER))
+        .unwrap_or("");
+    (laws.flat_map(cited).collect(), cited(later).collect())
+}
+
+/// The laws that a text cites: `I` and a number, with nothing of a word around them.
+fn cited(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| {
+            word.strip_prefix('I')
+                .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+        })
+        .map(str::to_owned)
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// Where each law is cited in comments below `crates/`.
+fn keepers() -> BTreeMap<String, Vec<String>> {
+    let mut keepers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in tree::sources() {
+        for (number, comment) in file.comments() {
+            for law in cited(comment) {
+                keepers
+                    .entry(law)
+                    .or_default()
+                    .push(format!("{}:{number}", file.path));
+            }
+        }
+    }
+    keepers
+}
+
+#[test]
+fn every_law_that_stands_has_a_keeper_in_the_code() {
+    let (laws, later) = stated();
+    assert_eq!(laws.len(), 13, "ARCHITECTURE.md numbers its laws as `- **I1** …`");
+    let keepers = keepers();
+    let broken: Vec<String> = laws
+        .difference(&later)
+        .filter(|law| !keepers.contains_key(*law))
+        .map(|law| format!("{law} has no keeper"))
+        .collect();
+    hold(
+        "grep leads from each law of ARCHITECTURE.md to the code that keeps it (`// I3`)",
+        &broken,
+    );
+}
+
+#[test]
+fn no_comment_cites_a_law_that_is_not_stated() {
+    let (laws, _) = stated();
+    let broken: Vec<String> = keepers()
+        .into_iter()
+        .filter(|(law, _)| !laws.contains(law))
+        .map(|(law, places)| format!("{law}, cited in {}", places.join(", ")))
+        .collect();
+    hold(
+        "the laws that comments cite are those of ARCHITECTURE.md",
+        &broken,
+    );
+}
