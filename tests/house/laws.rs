@@ -131,3 +131,24 @@ fn only_run_spawns_tasks() {
         ),
     );
 }
+
+#[test]
+fn the_client_library_never_panics_prints_or_ends_its_host() {
+    let words = [
+        "panic!(",
+        ".unwrap()",
+        ".expect(",
+        "unreachable!(",
+        "assert!(",
+        "assert_eq!(",
+        "println!(",
+        "eprintln!(",
+        "print!(",
+        "process::exit",
+        "process::abort",
+    ];
+    hold(
+        "I10: the client library does nothing to its host",
+        &find(below("crates/telemetry-client/src/"), &words),
+    );
+}
