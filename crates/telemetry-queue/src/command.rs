@@ -1,0 +1,61 @@
+//! What travels through the channel to the writer thread: a request, and the place for its answer.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::types::{
+    Append, Appended, Book, Checked, ClaimLimits, Claimed, Filter, Id, Limits, Moment, Outcome, Page, PurgeReason,
+    Purged, QueueError, RowState, Sent, Settled,
+};
+
+/// Where an answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, QueueError>>;
+
+/// A claim's arguments.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) destination: Arc<str>,
+    pub(crate) limits: ClaimLimits,
+    pub(crate) at: Moment,
+}
+
+/// A settlement's arguments.
+#[derive(Debug)]
+pub(crate) struct Settle {
+    pub(crate) batch: Id,
+    pub(crate) outcome: Outcome,
+    pub(crate) state: Option<String>,
+    pub(crate) at: Moment,
+}
+
+/// A question about rows.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) filter: Filter,
+    pub(crate) states: Vec<RowState>,
+    pub(crate) after: Option<u64>,
+    pub(crate) limit: u32,
+}
+
+/// A request to the writer thread.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Append(Append, Reply<Vec<Appended>>),
+    Claim(Claim, Reply<Option<Claimed>>),
+    Settle(Settle, Reply<Settled>),
+    SettleAndClaim(Settle, ClaimLimits, Reply<(Settled, Option<Claimed>)>),
+    Preview { claim: Claim, uid: Option<u32>, reply: Reply<Option<Claimed>> },
+    Purge { filter: Filter, reason: PurgeReason, at: Moment, reply: Reply<Purged> },
+    Requeue { filter: Filter, at: Moment, reply: Reply<u64> },
+    Rows(Rows, Reply<Page>),
+    Sent { limit: u32, uid: Option<u32>, tool: Option<Arc<str>>, bodies: bool, reply: Reply<Vec<Sent>> },
+    Books(Option<u32>, Reply<Vec<Book>>),
+    DestinationStates(Reply<Vec<(Arc<str>, String)>>),
+    SetDestinationState(Arc<str>, String, Reply<()>),
+    SetLimits(Limits, Reply<()>),
+    Checked(Reply<Checked>),
+    Checkpoint(Reply<()>),
+    /// Wakes the writer so that it sees that it is to close.
+    Close,
+}

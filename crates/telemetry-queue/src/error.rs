@@ -1,0 +1,67 @@
+//! How a failure of SQLite or of the file system becomes a [`QueueError`]: by what the caller can do about it.
+
+use std::io;
+
+use rusqlite::ffi;
+
+use crate::types::{ErrorKind, QueueError};
+
+/// What a failure asks of the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// No room on the disk.
+    Full,
+    /// The file is damaged: set it aside and salvage.
+    Corrupt,
+    /// No permission.
+    Denied,
+    /// Anything else; it may pass.
+    Other,
+}
+
+/// Tells failures apart.
+pub(crate) fn classify(error: &rusqlite::Error) -> Class {
+    let Some(code) = error.sqlite_error() else { return Class::Other };
+    match code.extended_code & 0xff {
+        ffi::SQLITE_FULL => Class::Full,
+        ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => Class::Corrupt,
+        ffi::SQLITE_PERM | ffi::SQLITE_AUTH | ffi::SQLITE_READONLY | ffi::SQLITE_CANTOPEN => Class::Denied,
+        _ => Class::Other,
+    }
+}
+
+/// The error of a damaged segment: to the writer it is what a damaged page is.
+pub(crate) fn damaged() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(
+        ffi::Error::new(ffi::SQLITE_CORRUPT),
+        Some("a segment's checksum does not hold".to_owned()),
+    )
+}
+
+impl QueueError {
+    pub(crate) fn closed() -> Self {
+        Self { kind: ErrorKind::Closed, attempt: "the queue has been closed".to_owned(), source: None }
+    }
+
+    pub(crate) fn sqlite(attempt: impl Into<String>, error: rusqlite::Error) -> Self {
+        let kind = match classify(&error) {
+            Class::Full => ErrorKind::DiskFull,
+            Class::Denied => ErrorKind::Denied,
+            Class::Corrupt | Class::Other => ErrorKind::Io,
+        };
+        Self { kind, attempt: attempt.into(), source: Some(Box::new(error)) }
+    }
+
+    pub(crate) fn io(attempt: impl Into<String>, error: io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Denied,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
+            _ => ErrorKind::Io,
+        };
+        Self { kind, attempt: attempt.into(), source: Some(Box::new(error)) }
+    }
+
+    pub(crate) fn denied(attempt: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Denied, attempt: attempt.into(), source: None }
+    }
+}
