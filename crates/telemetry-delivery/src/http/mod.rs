@@ -1,0 +1,377 @@
+//! The HTTP client: one destination, one request at a time, over a connection that is its own.
+
+mod answer;
+mod aside;
+mod compress;
+mod connection;
+mod dial;
+mod failure;
+pub(crate) mod request;
+mod secret;
+mod stream;
+mod tls;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use rustls::ClientConfig;
+
+use crate::encode::encode_as;
+use crate::error::BuildError;
+use crate::mask;
+use crate::report::{ANSWER_KEPT, Report, bounded};
+use crate::types::{Batch, Destination};
+use crate::verdict::{Cause, Exchange, HoldReason, Verdict, verdict};
+
+use answer::Received;
+use aside::Aside;
+use connection::Connection;
+use dial::Dial;
+use failure::{Failure, Stop};
+use request::Target;
+use secret::Credential;
+use stream::Stream;
+use tls::TlsError;
+
+/// How much of an answer is read, in bytes (DELIVERY.md, "Destinations").
+pub const ANSWER_MAX: usize = 64 * 1024;
+
+/// Whether what is about to be sent may still be sent: consent, asked again at the last moment (I3).
+pub trait Gate: Send + Sync {
+    /// Asked before anything is dialled, and before the first byte of a request. Must not block.
+    fn open(&self) -> bool;
+}
+
+/// The client of one destination.
+///
+/// It holds nothing but its settings until the first [`Client::send`]; what a burst of requests shares (the
+/// connection, the TLS roots, the credential) is kept until [`Client::rest`].
+pub struct Client {
+    destination: Destination,
+    version: Box<str>,
+    target: Target,
+    fixed: HeaderMap,
+    dial: Dial,
+    prepare: Aside<Result<Prepared, Unprepared>>,
+    prepared: Option<Prepared>,
+    kept: Option<Connection>,
+}
+
+/// What the requests of a burst share.
+#[derive(Clone)]
+struct Prepared {
+    credential: Option<Credential>,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// Why there is nothing to share.
+enum Unprepared {
+    Credential(String),
+    Tls(TlsError),
+}
+
+/// How far an exchange came: it is what a timeout leaves to be reported.
+#[derive(Default)]
+struct Progress {
+    doing: &'static str,
+    request_bytes: u64,
+    received: Option<Received>,
+}
+
+impl Client {
+    /// Checks the destination. `version` is telemetryd's, for `User-Agent` and `source`.
+    ///
+    /// Opens and reads nothing: neither the files that the settings name nor the system's roots.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, a header, the credential or the timeout, and what to change.
+    pub fn new(destination: &Destination, version: &str) -> Result<Self, BuildError> {
+        if destination.timeout.is_zero() {
+            return Err(BuildError::Timeout);
+        }
+        let target = Target::parse(destination)?;
+        let fixed = request::fixed_headers(destination, version)?;
+        request::check_auth(&destination.auth)?;
+        Ok(Self {
+            dial: Dial::new(&target),
+            destination: destination.clone(),
+            version: version.into(),
+            target,
+            fixed,
+            prepare: Aside::default(),
+            prepared: None,
+            kept: None,
+        })
+    }
+
+    /// The burst is over: closes the connection, and forgets roots and credential. Cheap when there is
+    /// nothing to forget.
+    pub fn rest(&mut self) {
+        if let Some(connection) = self.kept.take() {
+            connection.close();
+        }
+        self.prepared = None;
+    }
+
+    /// Sends the batch, and says how that ended. Never fails otherwise, and takes no longer than the
+    /// destination's timeout, name look-up included.
+    ///
+    /// The gate is asked before anything else, and again when the connection stands, before the first byte
+    /// of the request; on a connection that is kept from the request before, too. If it is closed, nothing
+    /// is sent and the verdict is [`Verdict::Cancelled`].
+    ///
+    /// A kept connection that turns out to be closed by the server, without a byte of an answer, is
+    /// replaced once and at once: at-least-once delivery and the `Idempotency-Key` make that safe.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection. The endpoint may have got the batch, as after a timeout.
+    pub async fn send(&mut self, batch: &Batch<'_>, gate: &dyn Gate) -> Report {
+        let mut progress = Progress::default();
+        let limit = self.destination.timeout;
+        let ended = match tokio::time::timeout(limit, self.exchange(batch, gate, &mut progress)).await {
+            Ok(ended) => ended,
+            Err(_) => Err(Stop::Failed(Failure {
+                cause: Cause::Timeout,
+                detail: format!("timed out after {} {}", seconds(limit), progress.doing),
+            })),
+        };
+        let report = self.report(batch, progress, ended);
+        if matches!(report.verdict, Verdict::Hold(_) | Verdict::Cancelled) {
+            // What is read again next time may have been put right; and nothing stays open without consent.
+            self.rest();
+        }
+        tracing::debug!(
+            destination = %self.destination.name, batch = %batch.id, events = batch.events.len(),
+            verdict = ?report.verdict, status = report.status, bytes = report.request_bytes, "sent"
+        );
+        report
+    }
+
+    /// One exchange, without regard to time. What it holds is dropped with it.
+    async fn exchange(
+        &mut self,
+        batch: &Batch<'_>,
+        gate: &dyn Gate,
+        progress: &mut Progress,
+    ) -> Result<(), Stop> {
+        if !gate.open() {
+            return Err(Stop::Cancelled);
+        }
+        // Out of `self`, so that it is put back only when the answer has ended.
+        let mut kept = self.kept.take();
+        progress.doing = "reading credentials and certificate authorities";
+        let prepared = self.prepare().await?;
+        let body = encode_as(self.destination.encoding, batch, &self.version);
+        let body = compress::compress(self.destination.compression, body)
+            .map_err(|error| Failure::of("compressing the batch", &error, Cause::Io))?;
+        let authorization = prepared.credential.as_ref().map(|credential| &credential.header);
+        loop {
+            let reused = match kept.take() {
+                Some(mut connection) => connection.is_ready().await.then_some(connection),
+                None => None,
+            };
+            let was_reused = reused.is_some();
+            let mut connection = match reused {
+                Some(connection) => connection,
+                None => {
+                    let stream = self.connect(&prepared, progress).await?;
+                    // Before HTTP/2's preface: nothing is said to a server that gets nothing.
+                    if !gate.open() {
+                        return Err(Stop::Cancelled);
+                    }
+                    progress.doing = "starting HTTP";
+                    let started = Connection::start(stream).await;
+                    started.map_err(|error| Failure::of("starting HTTP", &error, Cause::Protocol))?
+                }
+            };
+            let request = request::build(
+                &self.target,
+                &self.fixed,
+                authorization,
+                batch.id,
+                body.clone(),
+                connection.is_h2(),
+            )
+            .map_err(|error| Failure::of("building the request", &error, Cause::Protocol))?;
+            let before = connection.received();
+            progress.doing = "sending the request and waiting for the answer";
+            if !gate.open() {
+                return Err(Stop::Cancelled);
+            }
+            progress.request_bytes = body.len() as u64;
+            let head = match connection.request(request).await {
+                Ok(head) => head,
+                // HTTP/2 frames of the connection itself (GOAWAY, PING) are no answer.
+                Err(error) if was_reused && (connection.is_h2() || connection.received() == before) => {
+                    tracing::debug!(%error, "the kept connection was closed: dialling again");
+                    continue;
+                }
+                Err(error) => {
+                    return Err(Failure::of("waiting for the answer", &error, Cause::Protocol).into());
+                }
+            };
+            progress.doing = "reading the answer";
+            let sent_at = wall_clock(batch.sent_at_ms);
+            let received = progress.received.insert(Received::head(&head, batch.id, sent_at));
+            let ended = received.read(&mut connection, head.into_body()).await;
+            match ended {
+                Ok(true) if connection.is_ready().await => self.kept = Some(connection),
+                Ok(_) => connection.close(),
+                Err(error) => {
+                    return Err(Failure::of("reading the answer", &error, Cause::Truncated).into());
+                }
+            }
+            return Ok(());
+        }
+    }
+
+    /// Name look-up, TCP, TLS.
+    async fn connect(&mut self, prepared: &Prepared, progress: &mut Progress) -> Result<Stream, Stop> {
+        progress.doing = "connecting";
+        let stream = self.dial.connect().await?;
+        match (&self.target.tls_name, &prepared.tls) {
+            (Some(name), Some(config)) => {
+                progress.doing = "in the TLS handshake";
+                Ok(Stream::tls(
+                    tls::handshake(Arc::clone(config), name.clone(), stream).await?,
+                ))
+            }
+            _ => Ok(Stream::plain(stream)),
+        }
+    }
+
+    /// What the burst shares, read now if this is its first request.
+    async fn prepare(&mut self) -> Result<Prepared, Stop> {
+        if let Some(prepared) = &self.prepared {
+            return Ok(prepared.clone());
+        }
+        let auth = self.destination.auth.clone();
+        let ca_file = self.destination.ca_file.clone();
+        let tls = self.target.tls_name.is_some();
+        let aside = tls || secret::may_block(&auth);
+        let read = move || {
+            let credential = secret::credential(&auth).map_err(Unprepared::Credential)?;
+            let tls = if tls {
+                Some(tls::config(ca_file.as_deref()).map_err(Unprepared::Tls)?)
+            } else {
+                None
+            };
+            Ok(Prepared { credential, tls })
+        };
+        let prepared = if aside {
+            let ran = self.prepare.run("telemetryd-trust", read).await;
+            ran.map_err(|error| Failure::of("starting a thread", &error, Cause::Io))?
+        } else {
+            read()
+        };
+        match prepared {
+            Ok(prepared) => Ok(self.prepared.insert(prepared).clone()),
+            Err(Unprepared::Credential(problem)) => Err(Stop::Hold(HoldReason::Credentials, problem)),
+            Err(Unprepared::Tls(TlsError::CaFile(problem))) => Err(Stop::Hold(HoldReason::CaFile, problem)),
+            Err(Unprepared::Tls(TlsError::Roots(detail))) => Err(Stop::Failed(Failure {
+                cause: Cause::Tls,
+                detail,
+            })),
+        }
+    }
+
+    fn report(&self, batch: &Batch<'_>, progress: Progress, ended: Result<(), Stop>) -> Report {
+        let failure = match ended {
+            Ok(()) => None,
+            Err(Stop::Cancelled) => {
+                return Report::without_answer(Verdict::Cancelled, "consent was withdrawn");
+            }
+            Err(Stop::Hold(reason, detail)) => return Report::without_answer(Verdict::Hold(reason), &detail),
+            Err(Stop::Failed(failure)) => Some(failure),
+        };
+        let confirm = self.destination.confirm;
+        let Some(received) = progress.received else {
+            let failure = failure.expect("an exchange that did not fail has an answer");
+            let verdict = verdict(&Exchange::Failed(failure.cause), confirm);
+            let request_bytes = progress.request_bytes;
+            return Report {
+                request_bytes,
+                ..Report::without_answer(verdict, &failure.detail)
+            };
+        };
+        let verdict = verdict(&Exchange::Answered(received.facts(batch.id)), confirm);
+        let detail = bounded(&describe(&received, verdict, failure.as_ref()));
+        let mut answer = received.body;
+        if let Some(credential) = self
+            .prepared
+            .as_ref()
+            .and_then(|prepared| prepared.credential.as_ref())
+        {
+            for form in &credential.forms {
+                mask::erase(&mut answer, form.as_bytes());
+            }
+        }
+        answer.truncate(ANSWER_KEPT);
+        // Bodies of up to 64 KiB would otherwise keep their room.
+        answer.shrink_to_fit();
+        Report {
+            verdict,
+            status: Some(received.status),
+            detail,
+            answer,
+            retry_after: received.retry_after,
+            request_bytes: progress.request_bytes,
+        }
+    }
+}
+
+/// One line on an answer: its status and what follows from it, nothing of its body.
+fn describe(received: &Received, verdict: Verdict, failure: Option<&Failure>) -> String {
+    let status = received.status;
+    let phrase = http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason());
+    let mut line = format!("the endpoint answered {status}");
+    if let Some(phrase) = phrase {
+        line = format!("{line} {phrase}");
+    }
+    match verdict {
+        Verdict::Captive => match &received.location {
+            Some(origin) => line.push_str(&format!(
+                ", leading to {origin}: a captive portal, or a moved endpoint"
+            )),
+            None => line.push_str(" with a web page or a redirect: a captive portal, or a wrong url"),
+        },
+        Verdict::Retry(Cause::Unconfirmed) => {
+            line.push_str(" without the batch's id (confirm = \"batch_id\")")
+        }
+        Verdict::Hold(reason) => line.push_str(&format!(": {}", reason.advice())),
+        _ => {}
+    }
+    if let Some(failure) = failure {
+        line.push_str(&format!("; {}", failure.detail));
+    }
+    line
+}
+
+fn wall_clock(at_ms: i64) -> SystemTime {
+    let since = Duration::from_millis(at_ms.unsigned_abs());
+    let epoch = SystemTime::UNIX_EPOCH;
+    if at_ms < 0 {
+        epoch.checked_sub(since)
+    } else {
+        epoch.checked_add(since)
+    }
+    .unwrap_or(epoch)
+}
+
+/// A duration in seconds, as short as it can be told.
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("destination", &self.destination)
+            .field("connected", &self.kept.is_some())
+            .finish_non_exhaustive()
+    }
+}

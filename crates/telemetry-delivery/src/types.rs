@@ -1,0 +1,180 @@
+//! What callers hand to the delivery room. Nothing here shows a credential when it is printed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One event as it is stored: a JSON object without `id` and `tool`
+/// (`event`, `time`, `tool_version`, `properties`, `context`, … in PROTOCOL's words).
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// Its id.
+    pub id: Uuid,
+    /// Its tool.
+    pub tool: &'a str,
+    /// The stored object, never empty: begins with `{`, ends with `}`.
+    pub payload: &'a [u8],
+    /// How long ago it was received, by the clock that counts suspend where that is known.
+    pub age_ms: u64,
+}
+
+/// What a batch reports as lost since the last delivered one (`json` only).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Evicted because the queue was full.
+    pub evicted: u64,
+    /// Older than `max_age`.
+    pub expired: u64,
+    /// Over a tool's quota.
+    pub quota: u64,
+}
+
+/// A batch to send.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    /// Its id, the `Idempotency-Key`.
+    pub id: Uuid,
+    /// The wall clock now, milliseconds since the epoch.
+    pub sent_at_ms: i64,
+    /// What it reports as lost.
+    pub losses: Losses,
+    /// Its events, at least one.
+    pub events: Vec<Event<'a>>,
+}
+
+/// The shape of the request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// One object: `batch_id`, `sent_at`, `source`, `losses`, `events`.
+    Json,
+    /// One event a line.
+    Ndjson,
+}
+
+/// The content coding of the request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// As it is.
+    None,
+    /// gzip, RFC 1952.
+    Gzip,
+    /// Zstandard, RFC 8878.
+    Zstd,
+}
+
+/// A secret, from where the config says. Its `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// In the config itself.
+    Inline(String),
+    /// The first line of this file, read again for every burst.
+    File(PathBuf),
+    /// This environment variable of the daemon.
+    Env(String),
+}
+
+/// How requests prove who sends them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// No credentials.
+    None,
+    /// `Authorization: Bearer …`
+    Bearer(Secret),
+    /// `Authorization: Basic …`, the secret being `user:password`.
+    Basic(Secret),
+}
+
+/// How success is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// By the status alone.
+    Status,
+    /// The body or a header must echo the batch's id.
+    BatchId,
+}
+
+/// When to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The first wait's ceiling.
+    pub initial: Duration,
+    /// The largest ceiling.
+    pub max: Duration,
+    /// The first failure after a long healthy time waits 0..spread.
+    pub spread: Duration,
+}
+
+/// How batches are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Events at most.
+    pub max_events: u32,
+    /// Encoded bytes at most, before compression.
+    pub max_bytes: u64,
+    /// The oldest waiting event's age that makes a batch go.
+    pub max_wait: Duration,
+}
+
+/// One destination, as the config has it. Its `Debug` shows no credential: header values and the URL's
+/// query are masked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// Its name in the config.
+    pub name: Arc<str>,
+    /// The whole request URL: nothing is appended.
+    pub url: String,
+    /// The body's shape.
+    pub encoding: Encoding,
+    /// Extra request headers.
+    pub headers: Vec<(String, String)>,
+    /// Credentials.
+    pub auth: Auth,
+    /// Content coding.
+    pub compression: Compression,
+    /// The whole request, DNS included.
+    pub timeout: Duration,
+    /// How batches are cut.
+    pub batch: BatchLimits,
+    /// When to try again.
+    pub retry: Retry,
+    /// How success is told.
+    pub confirm: Confirm,
+    /// Extra certificate authorities (PEM).
+    pub ca_file: Option<PathBuf>,
+    /// Plain http to other hosts than loopback.
+    pub allow_insecure: bool,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inline(_) => f.write_str("Inline(*****)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Destination")
+            .field("name", &self.name)
+            .field("url", &crate::mask::url(&self.url))
+            .field("encoding", &self.encoding)
+            .field("headers", &headers)
+            .field("auth", &self.auth)
+            .field("compression", &self.compression)
+            .field("timeout", &self.timeout)
+            .field("batch", &self.batch)
+            .field("retry", &self.retry)
+            .field("confirm", &self.confirm)
+            .field("ca_file", &self.ca_file)
+            .field("allow_insecure", &self.allow_insecure)
+            .finish()
+    }
+}

@@ -1,0 +1,417 @@
+//! Whether a batch is delivered, goes again, is cut, or waits for a person: one pure function.
+//!
+//! Keeps I2 and I8: only a complete 2xx that is no web page counts as delivered; everything in doubt is
+//! tried again, which the batch's id (`Idempotency-Key`) makes harmless.
+
+use std::fmt;
+
+use crate::types::Confirm;
+
+/// What an answer says, as far as the verdict depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Whether its `Content-Type` is `text/html`.
+    pub html: bool,
+    /// Whether the body or a header echoes the batch's id.
+    pub echoed: bool,
+    /// Whether it was read to its end, or to the 64 KiB that are read of any answer.
+    pub complete: bool,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// With an answer, or with the head of one.
+    Answered(Answer),
+    /// Without one.
+    Failed(Cause),
+}
+
+/// Why a request is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The answer's status.
+    Status,
+    /// A 2xx without the batch's id, where `confirm = "batch_id"`.
+    Unconfirmed,
+    /// A 2xx that broke off before its end.
+    Truncated,
+    /// The host's name was not found, or nobody could be asked.
+    Dns,
+    /// The host refused the connection.
+    Refused,
+    /// The connection was closed or reset before an answer came.
+    Reset,
+    /// No way to the host: no network, no route.
+    Unreachable,
+    /// The TLS handshake failed: the certificate, its name, its issuer, the protocol.
+    Tls,
+    /// The whole request's time was over.
+    Timeout,
+    /// What came was not HTTP.
+    Protocol,
+    /// The operating system refused something else: no descriptors left, a firewall, a sandbox.
+    Io,
+}
+
+/// Why a destination is held: its operator has to change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HoldReason {
+    /// 401
+    Unauthorized,
+    /// 403
+    Forbidden,
+    /// 404
+    NotFound,
+    /// 405
+    MethodNotAllowed,
+    /// 407
+    ProxyAuthentication,
+    /// 411
+    LengthRequired,
+    /// 415
+    UnsupportedMediaType,
+    /// 421
+    MisdirectedRequest,
+    /// 426
+    UpgradeRequired,
+    /// 501
+    NotImplemented,
+    /// The credential could not be read, or cannot stand in a header.
+    Credentials,
+    /// `tls.ca_file` could not be read, or holds no certificate.
+    CaFile,
+}
+
+/// What is to be done with the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The endpoint has it: its events may leave the queue.
+    Delivered,
+    /// Again, after `backoff` or `Retry-After`.
+    Retry(Cause),
+    /// A captive portal or another web page answered: backoff as for [`Verdict::Retry`].
+    Captive,
+    /// Too large: halve it, the halves at once; a single event is parked.
+    Split,
+    /// Nobody's events are at fault: wait for a person.
+    Hold(HoldReason),
+    /// Some event is refused: halve it, the halves at once, until the refused ones stand alone.
+    Bisect,
+    /// The endpoint is gone for good (410).
+    Closed,
+    /// The gate was closed: nothing was sent.
+    Cancelled,
+}
+
+/// What an exchange means (DELIVERY.md, "What the answer means").
+///
+/// | exchange | verdict |
+/// |---|---|
+/// | 2xx, `Content-Type: text/html` | captive |
+/// | 2xx that broke off before its end | retry (truncated) |
+/// | 2xx, `confirm = "batch_id"`, the id not echoed | retry (unconfirmed) |
+/// | other 2xx | delivered |
+/// | 3xx | captive |
+/// | 408, 425, 429, 5xx but 501 | retry (status) |
+/// | 413 | split |
+/// | 401, 403, 404, 405, 407, 411, 415, 421, 426, 501 | hold |
+/// | 410 | closed |
+/// | 400, 409, 422 and other 4xx | bisect |
+/// | 1xx as a final answer, 600 and above | retry (protocol) |
+/// | no answer: DNS, refused, reset, unreachable, TLS, timeout, not HTTP | retry (with that cause) |
+///
+/// An answer other than 2xx that breaks off in its body counts by its status: no event leaves the queue
+/// by it.
+#[must_use]
+pub fn verdict(exchange: &Exchange, confirm: Confirm) -> Verdict {
+    let answer = match exchange {
+        Exchange::Failed(cause) => return Verdict::Retry(*cause),
+        Exchange::Answered(answer) => answer,
+    };
+    match answer.status {
+        200..=299 if answer.html => Verdict::Captive,
+        200..=299 if !answer.complete => Verdict::Retry(Cause::Truncated),
+        200..=299 if confirm == Confirm::BatchId && !answer.echoed => Verdict::Retry(Cause::Unconfirmed),
+        200..=299 => Verdict::Delivered,
+        300..=399 => Verdict::Captive,
+        408 | 425 | 429 => Verdict::Retry(Cause::Status),
+        413 => Verdict::Split,
+        410 => Verdict::Closed,
+        status @ 400..=599 => match HoldReason::of_status(status) {
+            Some(reason) => Verdict::Hold(reason),
+            None if status < 500 => Verdict::Bisect,
+            None => Verdict::Retry(Cause::Status),
+        },
+        _ => Verdict::Retry(Cause::Protocol),
+    }
+}
+
+impl HoldReason {
+    fn of_status(status: u16) -> Option<Self> {
+        Some(match status {
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            405 => Self::MethodNotAllowed,
+            407 => Self::ProxyAuthentication,
+            411 => Self::LengthRequired,
+            415 => Self::UnsupportedMediaType,
+            421 => Self::MisdirectedRequest,
+            426 => Self::UpgradeRequired,
+            501 => Self::NotImplemented,
+            _ => return None,
+        })
+    }
+
+    /// A stable word for `status --json`, logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::ProxyAuthentication => "proxy_authentication",
+            Self::LengthRequired => "length_required",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::MisdirectedRequest => "misdirected_request",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::NotImplemented => "not_implemented",
+            Self::Credentials => "credentials",
+            Self::CaFile => "ca_file",
+        }
+    }
+
+    /// What to fix, for people: the setting and the likely mistake.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "check `auth`: the endpoint does not accept the credential (401)",
+            Self::Forbidden => "check `auth` and what it is allowed to do: the endpoint forbids this (403)",
+            Self::NotFound => "check the path in `url`: the endpoint does not know it (404)",
+            Self::MethodNotAllowed => "check the path in `url`: the endpoint takes no POST there (405)",
+            Self::ProxyAuthentication => "a proxy on the way asks for credentials (407)",
+            Self::LengthRequired => "a proxy on the way drops the request's length (411)",
+            Self::UnsupportedMediaType => {
+                "check `encoding` and `compression`: the endpoint does not take this form (415)"
+            }
+            Self::MisdirectedRequest => "check the host in `url`: the server does not serve it (421)",
+            Self::UpgradeRequired => "the endpoint wants another protocol: check the scheme in `url` (426)",
+            Self::NotImplemented => "check `url`: the endpoint does not do this (501)",
+            Self::Credentials => "check the file or the variable that `auth` names",
+            Self::CaFile => "check `tls.ca_file`: it must be readable and hold PEM certificates",
+        }
+    }
+}
+
+impl Cause {
+    /// A stable word for `status --json`, logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Truncated => "truncated",
+            Self::Dns => "dns",
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Unreachable => "unreachable",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Io => "io",
+        }
+    }
+
+    /// Whether the endpoint could not be spoken to at all, as when the machine is offline: what the return
+    /// of the network may cut short.
+    #[must_use]
+    pub const fn is_unreachable(self) -> bool {
+        matches!(
+            self,
+            Self::Dns | Self::Refused | Self::Reset | Self::Unreachable | Self::Tls | Self::Timeout
+        )
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(status: u16) -> Exchange {
+        Exchange::Answered(Answer {
+            status,
+            html: false,
+            echoed: false,
+            complete: true,
+        })
+    }
+
+    fn of(status: u16) -> Verdict {
+        verdict(&plain(status), Confirm::Status)
+    }
+
+    #[test]
+    fn any_2xx_is_delivered() {
+        for status in [200, 201, 202, 204, 206, 299] {
+            assert_eq!(of(status), Verdict::Delivered, "{status}");
+        }
+    }
+
+    #[test]
+    fn with_confirm_batch_id_only_an_echo_is_delivered() {
+        let answer = |echoed| {
+            Exchange::Answered(Answer {
+                status: 200,
+                html: false,
+                echoed,
+                complete: true,
+            })
+        };
+        assert_eq!(verdict(&answer(true), Confirm::BatchId), Verdict::Delivered);
+        assert_eq!(
+            verdict(&answer(false), Confirm::BatchId),
+            Verdict::Retry(Cause::Unconfirmed)
+        );
+        assert_eq!(verdict(&answer(false), Confirm::Status), Verdict::Delivered);
+    }
+
+    #[test]
+    fn a_2xx_that_breaks_off_is_tried_again() {
+        let answer = Exchange::Answered(Answer {
+            status: 200,
+            html: false,
+            echoed: true,
+            complete: false,
+        });
+        for confirm in [Confirm::Status, Confirm::BatchId] {
+            assert_eq!(verdict(&answer, confirm), Verdict::Retry(Cause::Truncated));
+        }
+    }
+
+    #[test]
+    fn a_web_page_and_a_redirect_are_a_captive_portal() {
+        for complete in [true, false] {
+            let page = Exchange::Answered(Answer {
+                status: 200,
+                html: true,
+                echoed: true,
+                complete,
+            });
+            assert_eq!(verdict(&page, Confirm::Status), Verdict::Captive);
+            assert_eq!(verdict(&page, Confirm::BatchId), Verdict::Captive);
+        }
+        for status in 300..=399 {
+            assert_eq!(of(status), Verdict::Captive, "{status}");
+        }
+    }
+
+    #[test]
+    fn busy_and_broken_servers_are_tried_again() {
+        for status in [408, 425, 429, 500, 502, 503, 504, 505, 507, 511, 520, 599] {
+            assert_eq!(of(status), Verdict::Retry(Cause::Status), "{status}");
+        }
+    }
+
+    #[test]
+    fn without_an_answer_it_is_tried_again_with_its_cause() {
+        for cause in [
+            Cause::Dns,
+            Cause::Refused,
+            Cause::Reset,
+            Cause::Unreachable,
+            Cause::Tls,
+            Cause::Timeout,
+            Cause::Protocol,
+            Cause::Io,
+        ] {
+            assert_eq!(
+                verdict(&Exchange::Failed(cause), Confirm::Status),
+                Verdict::Retry(cause)
+            );
+        }
+    }
+
+    #[test]
+    fn too_large_is_split() {
+        assert_eq!(of(413), Verdict::Split);
+    }
+
+    #[test]
+    fn the_operators_faults_hold() {
+        let table = [
+            (401, HoldReason::Unauthorized),
+            (403, HoldReason::Forbidden),
+            (404, HoldReason::NotFound),
+            (405, HoldReason::MethodNotAllowed),
+            (407, HoldReason::ProxyAuthentication),
+            (411, HoldReason::LengthRequired),
+            (415, HoldReason::UnsupportedMediaType),
+            (421, HoldReason::MisdirectedRequest),
+            (426, HoldReason::UpgradeRequired),
+            (501, HoldReason::NotImplemented),
+        ];
+        for (status, reason) in table {
+            assert_eq!(of(status), Verdict::Hold(reason), "{status}");
+            assert!(reason.advice().contains(&status.to_string()), "{reason}");
+        }
+    }
+
+    #[test]
+    fn every_other_4xx_is_bisected() {
+        let elsewhere = [
+            401, 403, 404, 405, 407, 408, 410, 411, 413, 415, 421, 425, 426, 429,
+        ];
+        for status in (400..=499).filter(|status| !elsewhere.contains(status)) {
+            assert_eq!(of(status), Verdict::Bisect, "{status}");
+        }
+    }
+
+    #[test]
+    fn gone_is_closed() {
+        assert_eq!(of(410), Verdict::Closed);
+    }
+
+    #[test]
+    fn oddities_are_tried_again() {
+        for status in [100, 101, 103, 199, 600, 999] {
+            assert_eq!(of(status), Verdict::Retry(Cause::Protocol), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_breaks_off_counts_by_its_status() {
+        for status in [400, 401, 410, 413, 503] {
+            let whole = Answer {
+                status,
+                html: false,
+                echoed: false,
+                complete: true,
+            };
+            let broken = Answer {
+                complete: false,
+                ..whole
+            };
+            assert_eq!(
+                verdict(&Exchange::Answered(broken), Confirm::Status),
+                verdict(&Exchange::Answered(whole), Confirm::Status),
+                "{status}"
+            );
+        }
+    }
+}
