@@ -1,0 +1,460 @@
+//! The second half of checking: all layers together become [`Checked`], or say what contradicts what.
+//!
+//! Each key is read through the table in `default.rs`, which notes its origin on the way: a key that the
+//! program uses is a key that `--show-config` shows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use telemetry_delivery::{Auth, BatchLimits, Compression, Confirm, Destination, Encoding, Retry, Secret};
+use telemetry_protocol::place::Mode;
+
+use super::checked::{Checked, Daemon, Defaults, Limits, Rate, ToolOverride, Unregistered};
+use super::default::{self, SYSTEM_RATE};
+use super::file::{File, Found, Table, preset, shown_path};
+use super::inspect::refused;
+use super::origin::{MASK, Origin, Origins};
+use super::problem::{Problem, Problems};
+use super::suggest::nearest;
+use super::value::{Parsed, Refusal, Takes};
+use super::{units, url};
+
+/// Reads all keys of `file`, whose layers were inspected. What does not fit together becomes a problem; then
+/// the result is not to be used.
+pub(super) fn check(mode: Mode, file: &File, problems: &mut Problems) -> (Checked, Origins) {
+    let mut check = Check {
+        file,
+        origins: Origins::default(),
+        problems,
+    };
+    let checked = Checked {
+        daemon: check.daemon(),
+        queue: check.queue(),
+        limits: check.limits(mode),
+        defaults: check.defaults(),
+        destinations: check
+            .names("destinations")
+            .into_iter()
+            .filter_map(|name| check.destination(&name))
+            .map(|destination| (Arc::clone(&destination.name), destination))
+            .collect(),
+        tools: check
+            .names("tools")
+            .into_iter()
+            .map(|name| (name.clone(), check.tool(&name)))
+            .collect(),
+    };
+    (checked, check.origins)
+}
+
+struct Check<'a> {
+    file: &'a File,
+    origins: Origins,
+    problems: &'a mut Problems,
+}
+
+impl Check<'_> {
+    fn daemon(&mut self) -> Daemon {
+        Daemon {
+            idle_exit: self.maybe_duration(&["daemon", "idle_exit"]),
+            shutdown_drain: self.duration(&["daemon", "shutdown_drain"]),
+            log: self.text(&["daemon", "log"]).unwrap_or_default(),
+        }
+    }
+
+    fn queue(&mut self) -> telemetry_queue::Limits {
+        let max_bytes = self.number(&["queue", "max_bytes"]);
+        let per_tool = ["queue", "max_bytes_per_tool"];
+        // A default gives way to what was set.
+        let max_bytes_per_tool = self.number_up_to(&per_tool, max_bytes);
+        self.at_most(&per_tool, max_bytes_per_tool > max_bytes, &["queue", "max_bytes"]);
+        telemetry_queue::Limits {
+            max_bytes,
+            max_bytes_per_tool,
+            max_age_ms: millis(self.duration(&["queue", "max_age"])),
+            parked_max_age_ms: millis(self.duration(&["queue", "parked_max_age"])),
+            sent_max_age_ms: millis(self.duration(&["queue", "sent_log", "max_age"])),
+            sent_max_bytes: self.number(&["queue", "sent_log", "max_bytes"]),
+            sent_bodies: self.flag(&["queue", "sent_log", "bodies"]),
+        }
+    }
+
+    fn limits(&mut self, mode: Mode) -> Limits {
+        let max_event_bytes = self.number(&["limits", "max_event_bytes"]);
+        let per_tool = self.number_up_to(&["queue", "max_bytes_per_tool"], u64::MAX);
+        let set = self.file.found(&["limits", "max_event_bytes"]).is_some();
+        self.at_most(
+            &["limits", "max_event_bytes"],
+            set && max_event_bytes > per_tool,
+            &["queue", "max_bytes_per_tool"],
+        );
+        Limits {
+            max_event_bytes: count(max_event_bytes),
+            max_connections: count(self.number(&["limits", "max_connections"])),
+            max_connections_per_user: count(self.number(&["limits", "max_connections_per_user"])),
+            idle_timeout: self.duration(&["limits", "idle_timeout"]),
+            answer_timeout: self.duration(&["limits", "answer_timeout"]),
+            max_unread: count(self.number(&["limits", "max_unread"])),
+            max_depth: count(self.number(&["limits", "max_depth"])),
+            rate: self.rate(mode),
+        }
+    }
+
+    /// A word or a table, with a default of its own in system mode.
+    fn rate(&mut self, mode: Mode) -> Option<Rate> {
+        let (per_second, burst) = (["limits", "rate", "per_second"], ["limits", "rate", "burst"]);
+        let Some(table) = self.file.table(&["limits", "rate"]) else {
+            if mode == Mode::System && self.file.found(&["limits", "rate"]).is_none() {
+                for (key, value) in [(per_second, SYSTEM_RATE.0), (burst, SYSTEM_RATE.1)] {
+                    let value = toml::Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
+                    self.origins.note(units::dotted(&key), value, Origin::Default);
+                }
+                return Some(Rate {
+                    per_second: narrow(SYSTEM_RATE.0),
+                    burst: narrow(SYSTEM_RATE.1),
+                });
+            }
+            self.word(&["limits", "rate"]);
+            return None;
+        };
+        for key in [per_second, burst] {
+            if self.file.node(&key).is_none() {
+                self.problems.add(
+                    Problem::new(&table.origin, "is missing")
+                        .key(units::dotted(&key))
+                        .hint("a rate has both: rate = { per_second = 1000, burst = 10000 }"),
+                );
+            }
+        }
+        Some(Rate {
+            per_second: narrow(self.number(&per_second)),
+            burst: narrow(self.number(&burst)),
+        })
+    }
+
+    fn defaults(&mut self) -> Defaults {
+        let key = ["defaults", "destination"];
+        let destination = self.text(&key).unwrap_or_default();
+        // No destination at all is how one begins: the events wait as `no_destination`.
+        let beginning = destination == "default" && self.names("destinations").is_empty();
+        if self.file.found(&key).is_some() && !beginning {
+            self.known_destination(&key, &destination);
+        }
+        Defaults {
+            destination: Arc::from(destination),
+            unregistered_tools: match self.word(&["defaults", "unregistered_tools"]) {
+                "refuse" => Unregistered::Refuse,
+                _ => Unregistered::OptIn,
+            },
+        }
+    }
+
+    fn destination(&mut self, name: &str) -> Option<Destination> {
+        let at = |key: &'static str| ["destinations", name, key];
+        let batch = |key: &'static str| ["destinations", name, "batch", key];
+        let retry = |key: &'static str| ["destinations", name, "retry", key];
+        let allow_insecure = self.flag(&at("allow_insecure"));
+        let Some(url) = self.text(&at("url")) else {
+            let table = self.file.table(&["destinations", name])?;
+            if self.file.node(&at("url")).is_none() {
+                let problem = Problem::new(&table.origin, "is missing").key(units::dotted(&at("url")));
+                self.problems
+                    .add(problem.hint("url = \"https://…\" says where the events go"));
+            }
+            return None;
+        };
+        self.secure(&at("url"), &url, allow_insecure);
+        let auth = self.auth(name);
+        let headers = self.headers(name, &auth);
+        let max = self.duration(&retry("max"));
+        // A default gives way to what was set.
+        let initial = self.duration_up_to(&retry("initial"), max);
+        self.at_most(&retry("initial"), initial > max, &retry("max"));
+        Some(Destination {
+            name: Arc::from(name),
+            url,
+            encoding: match self.word(&at("encoding")) {
+                "ndjson" => Encoding::Ndjson,
+                _ => Encoding::Json,
+            },
+            headers,
+            auth,
+            compression: match self.word(&at("compression")) {
+                "none" => Compression::None,
+                "zstd" => Compression::Zstd,
+                _ => Compression::Gzip,
+            },
+            timeout: self.duration(&at("timeout")),
+            batch: BatchLimits {
+                max_events: narrow(self.number(&batch("max_events"))),
+                max_bytes: self.number(&batch("max_bytes")),
+                max_wait: self.duration(&batch("max_wait")),
+            },
+            retry: Retry {
+                initial,
+                max,
+                spread: self.duration(&retry("spread")),
+            },
+            confirm: match self.word(&at("confirm")) {
+                "batch_id" => Confirm::BatchId,
+                _ => Confirm::Status,
+            },
+            ca_file: self
+                .text(&["destinations", name, "tls", "ca_file"])
+                .map(Into::into),
+            allow_insecure,
+        })
+    }
+
+    /// Plain http goes to loopback alone, or where the admin said so.
+    fn secure(&mut self, key: &[&str], url: &str, allow_insecure: bool) {
+        let open = url::parse(url).is_ok_and(|reach| !reach.https && !reach.loopback);
+        if open
+            && !allow_insecure
+            && let Some(found) = self.file.found(key)
+        {
+            let refusal = Refusal::allowed("https, and http to loopback only")
+                .hint("write https, or allow_insecure = true if everybody on the way may read the events");
+            self.problems.add(refused(&owned(key), found, refusal));
+        }
+    }
+
+    fn auth(&mut self, name: &str) -> Auth {
+        let table = ["destinations", name, "auth"];
+        let Some(Table { origin, entries }) = self.file.table(&table) else {
+            return Auth::None;
+        };
+        if entries.len() > 1 {
+            let kinds: Vec<&str> = entries.keys().map(String::as_str).collect();
+            let message = format!("found {}, allowed is one of them", kinds.join(" and "));
+            self.problems
+                .add(Problem::new(origin, message).key(units::dotted(&table)));
+        }
+        let Some(kind) = entries.keys().next() else {
+            return Auth::None;
+        };
+        let Some(text) = self.text(&["destinations", name, "auth", kind]) else {
+            return Auth::None;
+        };
+        match kind.as_str() {
+            "bearer" => Auth::Bearer(Secret::Inline(text)),
+            "bearer_file" => Auth::Bearer(Secret::File(text.into())),
+            "bearer_env" => Auth::Bearer(Secret::Env(text)),
+            "basic" => Auth::Basic(Secret::Inline(text)),
+            "basic_file" => Auth::Basic(Secret::File(text.into())),
+            "basic_env" => Auth::Basic(Secret::Env(text)),
+            _ => Auth::None,
+        }
+    }
+
+    fn headers(&mut self, name: &str, auth: &Auth) -> Vec<(String, String)> {
+        let table = ["destinations", name, "headers"];
+        let names: Vec<String> = self
+            .file
+            .table(&table)
+            .map(|table| table.entries.keys().cloned().collect())
+            .unwrap_or_default();
+        let mut headers: Vec<(String, String)> = Vec::with_capacity(names.len());
+        for header in names {
+            let key = ["destinations", name, "headers", &header];
+            let Some(value) = self.text(&key) else { continue };
+            let repeated = headers
+                .iter()
+                .any(|(other, _)| other.eq_ignore_ascii_case(&header));
+            let twice = *auth != Auth::None && header.eq_ignore_ascii_case("authorization");
+            if repeated || twice {
+                let what = if twice {
+                    "auth sets this header already"
+                } else {
+                    "this header is set twice"
+                };
+                let place = self
+                    .file
+                    .found(&key)
+                    .map_or(Origin::Default, |found| found.origin.clone());
+                self.problems
+                    .add(Problem::new(&place, what).key(units::dotted(&key)));
+            }
+            headers.push((header, value));
+        }
+        headers
+    }
+
+    fn tool(&mut self, name: &str) -> ToolOverride {
+        let key = ["tools", name, "destination"];
+        let destination = self.text(&key);
+        if let Some(destination) = &destination {
+            self.known_destination(&key, destination);
+        }
+        ToolOverride {
+            destination: destination.map(Arc::from),
+            enabled: self.flag(&["tools", name, "enabled"]),
+            opt_in: self.found(&["tools", name, "consent"]).is_some(),
+        }
+    }
+
+    /// The names below `section` that are tables (everything else was refused by the inspection).
+    fn names(&self, section: &str) -> Vec<String> {
+        let Some(table) = self.file.table(&[section]) else {
+            return Vec::new();
+        };
+        let named = |name: &&String| self.file.table(&[section, name.as_str()]).is_some();
+        table.entries.keys().filter(named).cloned().collect()
+    }
+
+    fn known_destination(&mut self, key: &[&str], name: &str) {
+        let names = self.names("destinations");
+        if names.iter().any(|known| known == name) {
+            return;
+        }
+        let Some(found) = self.file.found(key) else { return };
+        let allowed = match names.as_slice() {
+            [] => "the name of a destination, and there is none".to_owned(),
+            names => format!("the name of a destination: {}", names.join(", ")),
+        };
+        let refusal = match nearest(name, names.iter().map(String::as_str)) {
+            Some(near) => Refusal::allowed(allowed).hint(format!("did you mean \"{near}\"?")),
+            None => Refusal::allowed(allowed).hint(format!("add [destinations.{name}] with its url")),
+        };
+        self.problems.add(refused(&owned(key), found, refusal));
+    }
+
+    /// A problem if `key` was set and `over` the value of the key `bound`.
+    fn at_most(&mut self, key: &[&str], over: bool, bound: &[&str]) {
+        let Some(found) = self.file.found(key).filter(|_| over) else {
+            return;
+        };
+        let (value, origin) = match self.file.found(bound) {
+            Some(found) => (units::literal(&found.value), found.origin.to_string()),
+            None => (
+                default::find(bound)
+                    .and_then(|key| key.default)
+                    .unwrap_or_default()
+                    .to_owned(),
+                "its default".to_owned(),
+            ),
+        };
+        let allowed = format!("at most {}, which is {value} ({origin})", units::dotted(bound));
+        self.problems
+            .add(refused(&owned(key), found, Refusal::allowed(allowed)));
+    }
+}
+
+/// Reading one key: its value or its default, noted with its origin.
+impl Check<'_> {
+    /// The value that is set and good; a bad one was reported by the inspection.
+    fn found(&mut self, key: &[&str]) -> Option<Parsed> {
+        let takes = default::find(key)?.takes;
+        let found = self.file.found(key)?;
+        let parsed = takes.parse(found).ok()?;
+        self.origins
+            .note(shown_path(&owned(key)), shown(takes, found), found.origin.clone());
+        Some(parsed)
+    }
+
+    /// The value or the default; `None` where there is neither.
+    fn read(&mut self, key: &[&str]) -> Option<Parsed> {
+        if let Some(parsed) = self.found(key) {
+            return Some(parsed);
+        }
+        let entry = default::find(key)?;
+        let preset = preset(entry.default?);
+        let parsed = entry.takes.parse(&preset).ok();
+        self.origins
+            .note(shown_path(&owned(key)), preset.value, Origin::Default);
+        parsed
+    }
+
+    fn maybe_duration(&mut self, key: &[&str]) -> Option<Duration> {
+        match self.read(key) {
+            Some(Parsed::Duration(duration)) => duration,
+            _ => None,
+        }
+    }
+
+    fn duration(&mut self, key: &[&str]) -> Duration {
+        self.maybe_duration(key).unwrap_or_default()
+    }
+
+    fn number(&mut self, key: &[&str]) -> u64 {
+        match self.read(key) {
+            Some(Parsed::Number(number)) => number,
+            _ => 0,
+        }
+    }
+
+    fn flag(&mut self, key: &[&str]) -> bool {
+        self.read(key) == Some(Parsed::Flag(true))
+    }
+
+    fn word(&mut self, key: &[&str]) -> &'static str {
+        match self.read(key) {
+            Some(Parsed::Word(word)) => word,
+            _ => "",
+        }
+    }
+
+    fn text(&mut self, key: &[&str]) -> Option<String> {
+        match self.read(key) {
+            Some(Parsed::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A size whose default, not being set, is lowered to `most`.
+    fn number_up_to(&mut self, key: &[&str], most: u64) -> u64 {
+        let number = self.number(key);
+        if self.file.found(key).is_none() && number > most {
+            self.lowered(key, units::size_text(most));
+            return most;
+        }
+        number
+    }
+
+    /// A duration whose default, not being set, is lowered to `most`.
+    fn duration_up_to(&mut self, key: &[&str], most: Duration) -> Duration {
+        let duration = self.duration(key);
+        if self.file.found(key).is_none() && duration > most {
+            self.lowered(key, units::duration_text(most));
+            return most;
+        }
+        duration
+    }
+
+    fn lowered(&mut self, key: &[&str], to: String) {
+        self.origins
+            .note(shown_path(&owned(key)), toml::Value::String(to), Origin::Default);
+    }
+}
+
+/// A value for `--show-config`.
+fn shown(takes: Takes, found: &Found) -> toml::Value {
+    match (takes, found.text()) {
+        (takes, _) if takes.secret() => toml::Value::String(MASK.to_owned()),
+        (Takes::Url, Some(text)) => toml::Value::String(url::mask(text)),
+        // What was read as a string is shown as one: a token file's name in the environment may be `1`.
+        (Takes::Path | Takes::Variable | Takes::Name | Takes::Log, Some(text)) => {
+            toml::Value::String(text.to_owned())
+        }
+        _ => found.value.clone(),
+    }
+}
+
+fn owned(key: &[&str]) -> Vec<String> {
+    key.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// The upper bound of every age, ten years, is far below the end of 64 bits.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The table's bounds are far below the end of `usize`.
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The table's bounds are far below the end of `u32`.
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

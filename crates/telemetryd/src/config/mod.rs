@@ -1,0 +1,154 @@
+//! The configuration: found in files, environment and flags, checked all at once, each value with its origin.
+//!
+//! Two types: what was found ([`file`]: every key with its place, unjudged), and what the program may use
+//! ([`Checked`]). In the order of the way through it: [`places`] says where files are, [`read`] takes their
+//! text, [`file`] and [`environment`] make layers of it, [`inspect`] holds each layer to the table of keys in
+//! [`default`], [`check`] makes the one out of all of them. Everything is bounded (I6); what is secret is
+//! never shown. To reload is to call [`load`] again and to keep the old [`Checked`] if it fails.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+mod check;
+mod checked;
+mod default;
+mod environment;
+mod file;
+mod inspect;
+mod later;
+mod origin;
+mod places;
+mod problem;
+mod read;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod units;
+mod url;
+mod value;
+
+pub use self::checked::{Checked, Daemon, Defaults, Limits, Rate, ToolOverride, Unregistered};
+pub use self::environment::Environment;
+pub use self::origin::{MASK, Origin, Origins, Shown};
+pub use self::places::Places;
+pub use self::problem::{Problem, Problems};
+pub use telemetry_protocol::place::Mode;
+
+/// The flags of the command line that are settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--config FILE`: read instead of the standard places. Absolute, so that a reload finds it again after
+    /// `--background` has left the directory.
+    pub config: Option<PathBuf>,
+    /// `--idle-exit DURATION`, as it was given.
+    pub idle_exit: Option<String>,
+}
+
+/// A configuration that holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// What the program may use.
+    pub checked: Checked,
+    /// Where each setting came from.
+    pub origins: Origins,
+    /// The files that were read, in order.
+    pub files: Vec<PathBuf>,
+}
+
+/// Reads and checks everything. Nothing is opened or made beside the config files.
+///
+/// # Errors
+/// All problems of all places at once.
+pub fn load(places: &Places, flags: &Flags, environment: &Environment) -> Result<Loaded, Problems> {
+    let mut problems = Problems::default();
+    let files = match &flags.config {
+        Some(file) => vec![file.clone()],
+        None => places
+            .config
+            .iter()
+            .flat_map(|directory| read::files(directory, &mut problems))
+            .collect(),
+    };
+    let uid = rustix::process::geteuid().as_raw();
+    let mut all = file::File::empty();
+    let mut whole = true;
+    for path in &files {
+        let Some(text) = read::text(path, uid, &mut problems) else {
+            whole = false;
+            continue;
+        };
+        let (layer, readable) = parse(path, &text, &mut problems);
+        whole &= readable;
+        all.over(layer);
+    }
+    for layer in [environment.layer(&mut problems), flag_layer(flags)] {
+        inspect::inspect(&layer, &mut problems);
+        all.over(layer);
+    }
+    // Parts of what should be compared are missing otherwise, and would be reported as missing.
+    let checked = whole.then(|| check::check(places.mode, &all, &mut problems));
+    match checked {
+        Some((checked, origins)) if problems.is_empty() => Ok(Loaded {
+            checked,
+            origins,
+            files,
+        }),
+        _ => {
+            problems.sort(&files);
+            Err(problems)
+        }
+    }
+}
+
+/// One file's layer, and whether all of it could be read. A line that is no TOML is reported once.
+fn parse(path: &Path, text: &str, problems: &mut Problems) -> (file::File, bool) {
+    let mut syntax = Problems::default();
+    let layer = file::File::parse(path, text, &mut syntax);
+    let mut found = Problems::default();
+    inspect::inspect(&layer, &mut found);
+    let readable = syntax.is_empty();
+    for problem in &found {
+        if !syntax.iter().any(|other| other.place == problem.place) {
+            problems.add(problem.clone());
+        }
+    }
+    for problem in &syntax {
+        problems.add(problem.clone());
+    }
+    (layer, readable)
+}
+
+fn flag_layer(flags: &Flags) -> file::File {
+    let mut layer = file::File::empty();
+    if let Some(text) = &flags.idle_exit {
+        let origin = Origin::Flag { flag: "--idle-exit" };
+        let path = ["daemon".to_owned(), "idle_exit".to_owned()];
+        layer.join(file::File::single(
+            &path,
+            file::Node::Leaf(file::string(text, &origin)),
+            &origin,
+        ));
+    }
+    layer
+}
+
+/// Every effective setting with its origin, sorted by key, secrets masked.
+#[must_use]
+pub fn show(loaded: &Loaded) -> Vec<Shown> {
+    loaded.origins.shown()
+}
+
+/// The sample: every key, commented out at its default, with one sentence.
+#[must_use]
+pub fn default_text() -> &'static str {
+    include_str!("../../../../config/telemetryd.toml")
+}
+
+impl Checked {
+    /// The configuration of a mode when nobody has set anything.
+    #[must_use]
+    pub fn of_nothing(mode: Mode) -> Arc<Self> {
+        let mut problems = Problems::default();
+        Arc::new(check::check(mode, &file::File::empty(), &mut problems).0)
+    }
+}

@@ -1,0 +1,132 @@
+//! The sample in `config/` is held to the table of keys, both ways.
+
+use std::collections::BTreeSet;
+
+use super::default::KEYS;
+use super::*;
+
+/// The sample with its comments taken off the keys. Prose is `# …`, a key that is commented out `#key = …`.
+fn uncommented() -> String {
+    let key = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.is_empty() && !rest.starts_with([' ', '#']) => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    default_text().lines().map(key).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_sample_as_it_is_sets_nothing() {
+    let house = House::with(default_text());
+    assert_eq!(house.checked(), *Checked::of_nothing(Mode::User));
+}
+
+#[test]
+fn the_sample_with_its_keys_uncommented_holds() {
+    let checked = House::with(&uncommented()).checked();
+    assert_eq!(checked.destinations.len(), 1);
+    assert_eq!(checked.tools.len(), 1);
+}
+
+#[test]
+fn every_key_of_the_sample_stands_at_its_default() {
+    let house = House::with(&uncommented());
+    let plain = House::with(
+        "[destinations.default]\nurl = \"https://telemetry.example.org/v1/events\"\n[tools.kedro]",
+    );
+    let defaults: std::collections::BTreeMap<String, toml::Value> = show(&plain.loaded())
+        .into_iter()
+        .map(|shown| (shown.key, shown.value))
+        .collect();
+    let mut compared = 0;
+    for shown in show(&house.loaded()) {
+        assert_ne!(shown.origin, "default", "{} is missing in the sample", shown.key);
+        if let Some(default) = defaults.get(&shown.key) {
+            assert_eq!(&shown.value, default, "{}", shown.key);
+            compared += 1;
+        }
+    }
+    assert_eq!(
+        compared,
+        KEYS.iter().filter(|key| key.default.is_some()).count() + 1,
+        "and the URL"
+    );
+}
+
+#[test]
+fn every_key_of_the_code_is_in_the_sample() {
+    let text = default_text();
+    let mut missing = BTreeSet::new();
+    for key in KEYS {
+        let last = key.pattern.rsplit('.').next().unwrap();
+        // Within prose, or as a key: the alternatives of one decision cannot all be set at once.
+        let named = last == "*" || text.contains(&format!("{last} = "));
+        if !named {
+            missing.insert(key.pattern);
+        }
+    }
+    assert_eq!(missing, BTreeSet::new());
+}
+
+#[test]
+fn every_key_of_the_sample_has_a_sentence() {
+    let lines: Vec<&str> = default_text().lines().collect();
+    for pair in lines.windows(2) {
+        let is_key = pair[1].starts_with('#') && !pair[1].starts_with("# ") && pair[1].contains(" = ");
+        let after_prose = pair[0].starts_with("# ") && pair[0].ends_with(['.', ')']);
+        // What stands directly below its table's own sentence is told by it.
+        let after_table = pair[0].starts_with("#[");
+        assert!(!is_key || after_prose || after_table, "{}", pair[1]);
+    }
+}
+
+#[test]
+fn the_other_ways_to_give_credentials_hold_as_well() {
+    let ways: Vec<&str> = default_text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# or: "))
+        .collect();
+    assert_eq!(ways.len(), 5);
+    for way in ways {
+        let way = way.replace('…', "x");
+        House::with(&destination(&format!("[destinations.default.auth]\n{way}"))).loaded();
+    }
+}
+
+#[test]
+fn every_key_of_the_table_is_read_and_shown() {
+    // A key that nobody reads would be accepted and ignored.
+    let mut house = House::with(&uncommented());
+    house.write(
+        "user/config.d/rate.toml",
+        "limits.rate = { per_second = 1, burst = 1 }",
+    );
+    let mut shown: BTreeSet<String> = show(&house.loaded()).into_iter().map(|shown| shown.key).collect();
+    house = House::with("");
+    shown.extend(show(&house.loaded()).into_iter().map(|shown| shown.key));
+    for way in [
+        "bearer = \"x\"",
+        "bearer_env = \"X\"",
+        "basic = \"u:x\"",
+        "basic_file = \"/x\"",
+        "basic_env = \"X\"",
+    ] {
+        house = House::with(&destination(&format!("auth.{way}")));
+        shown.extend(show(&house.loaded()).into_iter().map(|shown| shown.key));
+    }
+    for key in KEYS {
+        let name = key.pattern.replacen("destinations.*", "destinations.default", 1);
+        let name = name
+            .replacen("tools.*", "tools.kedro", 1)
+            .replace("headers.*", "headers.X-Team");
+        assert!(shown.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn every_default_is_one_that_its_own_key_takes() {
+    for key in KEYS {
+        if let Some(text) = key.default {
+            assert!(key.takes.parse(&file::preset(text)).is_ok(), "{}", key.pattern);
+        }
+    }
+}
