@@ -1,0 +1,150 @@
+//! Eyes on the real file system, lent to [`telemetry_policy::gather`]. A look never blocks (I10): a pipe
+//! or a device in place of a file is not opened for reading, and a file is read to a bound (I6).
+
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use telemetry_policy::gather::{Found, Look};
+
+/// The most that is read of a file about consent or of a manifest. The largest known manifest has 12 KiB.
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// `std::fs`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFiles;
+
+impl Look for RealFiles {
+    fn look(&self, path: &Path) -> Found {
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => names(path),
+            Ok(found) if found.is_file() => text(path),
+            Ok(_) => Found::Unreadable("is neither a file nor a directory".to_owned()),
+            Err(error) if nothing_there(&error) => match std::fs::symlink_metadata(path) {
+                Ok(_) => Found::Unreadable("is a link that leads nowhere".to_owned()),
+                Err(error) if nothing_there(&error) => Found::Absent,
+                Err(error) => Found::Unreadable(reason(&error)),
+            },
+            Err(error) => Found::Unreadable(reason(&error)),
+        }
+    }
+}
+
+/// `ENOTDIR` too: where a parent is a file, there is nothing at the path.
+fn nothing_there(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+fn names(path: &Path) -> Found {
+    let read = || -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            // A name that is not UTF-8 names no tool; it is kept, for what it is may deny.
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        Ok(names)
+    };
+    read().map_or_else(|error| Found::Unreadable(reason(&error)), Found::Directory)
+}
+
+fn text(path: &Path) -> Found {
+    let read = || -> io::Result<Found> {
+        // Between the look and the opening the file can have become a pipe: non-blocking, and asked again.
+        let file = std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+            .open(path)?;
+        if !file.metadata()?.is_file() {
+            return Ok(Found::Unreadable("is not a file any more".to_owned()));
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Ok(Found::Unreadable(format!(
+                "is larger than {MAX_FILE_BYTES} bytes"
+            )));
+        }
+        Ok(match String::from_utf8(bytes) {
+            Ok(text) => Found::File(text),
+            Err(_) => Found::Unreadable("is not UTF-8".to_owned()),
+        })
+    };
+    match read() {
+        Ok(found) => found,
+        Err(error) if nothing_there(&error) => Found::Absent,
+        Err(error) => Found::Unreadable(reason(&error)),
+    }
+}
+
+/// The reason without the number that `io::Error` prints.
+fn reason(error: &io::Error) -> String {
+    match rustix::io::Errno::from_io_error(error) {
+        Some(rustix::io::Errno::LOOP) => "is a link to itself".to_owned(),
+        _ => error.kind().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_is_there_is_told_apart() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        std::fs::write(at("file"), "text").unwrap();
+        std::fs::create_dir(at("dir")).unwrap();
+        std::fs::write(at("dir/b"), "").unwrap();
+        std::fs::write(at("dir/a"), "").unwrap();
+        std::fs::write(at("bytes"), [0xff, 0xfe]).unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        symlink(at("loop"), at("loop")).unwrap();
+        symlink(at("file"), at("link")).unwrap();
+        let look = |name: &str| RealFiles.look(&at(name));
+        assert_eq!(look("file"), Found::File("text".into()));
+        assert_eq!(look("link"), Found::File("text".into()));
+        assert_eq!(look("dir"), Found::Directory(vec!["a".into(), "b".into()]));
+        assert_eq!(look("absent"), Found::Absent);
+        assert_eq!(look("file/below"), Found::Absent);
+        assert_eq!(
+            look("dangling"),
+            Found::Unreadable("is a link that leads nowhere".into())
+        );
+        assert_eq!(look("loop"), Found::Unreadable("is a link to itself".into()));
+        assert_eq!(look("bytes"), Found::Unreadable("is not UTF-8".into()));
+    }
+
+    #[test]
+    fn a_pipe_in_place_of_a_file_is_unreadable_and_does_not_block() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        assert_eq!(
+            RealFiles.look(&path),
+            Found::Unreadable("is neither a file nor a directory".into())
+        );
+    }
+
+    #[test]
+    fn a_file_is_read_to_a_bound() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("large");
+        std::fs::File::create(&path)
+            .unwrap()
+            .set_len(MAX_FILE_BYTES + 1)
+            .unwrap();
+        assert!(matches!(RealFiles.look(&path), Found::Unreadable(why) if why.contains("larger")));
+    }
+}
