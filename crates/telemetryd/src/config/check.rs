@@ -11,12 +11,13 @@ use telemetry_protocol::place::Mode;
 
 use super::checked::{Checked, Daemon, Defaults, Limits, Rate, ToolOverride, Unregistered};
 use super::default::{self, SYSTEM_RATE};
-use super::file::{File, Found, Table, preset, shown_path};
+use super::effective::{Check, owned};
+use super::file::{File, Table};
 use super::inspect::refused;
-use super::origin::{MASK, Origin, Origins};
+use super::origin::{Origin, Origins};
 use super::problem::{Problem, Problems};
 use super::suggest::nearest;
-use super::value::{Parsed, Refusal, Takes};
+use super::value::Refusal;
 use super::{units, url};
 
 /// Reads all keys of `file`, whose layers were inspected. What does not fit together becomes a problem; then
@@ -27,10 +28,11 @@ pub(super) fn check(mode: Mode, file: &File, problems: &mut Problems) -> (Checke
         origins: Origins::default(),
         problems,
     };
+    let queue = check.queue();
     let checked = Checked {
         daemon: check.daemon(),
-        queue: check.queue(),
-        limits: check.limits(mode),
+        limits: check.limits(mode, &queue),
+        queue,
         defaults: check.defaults(),
         destinations: check
             .names("destinations")
@@ -45,12 +47,6 @@ pub(super) fn check(mode: Mode, file: &File, problems: &mut Problems) -> (Checke
             .collect(),
     };
     (checked, check.origins)
-}
-
-struct Check<'a> {
-    file: &'a File,
-    origins: Origins,
-    problems: &'a mut Problems,
 }
 
 impl Check<'_> {
@@ -79,13 +75,12 @@ impl Check<'_> {
         }
     }
 
-    fn limits(&mut self, mode: Mode) -> Limits {
+    fn limits(&mut self, mode: Mode, queue: &telemetry_queue::Limits) -> Limits {
         let max_event_bytes = self.number(&["limits", "max_event_bytes"]);
-        let per_tool = self.number_up_to(&["queue", "max_bytes_per_tool"], u64::MAX);
-        let set = self.file.found(&["limits", "max_event_bytes"]).is_some();
+        // At its default it gives way: the queue then refuses the one event that is too large for it.
         self.at_most(
             &["limits", "max_event_bytes"],
-            set && max_event_bytes > per_tool,
+            max_event_bytes > queue.max_bytes_per_tool,
             &["queue", "max_bytes_per_tool"],
         );
         Limits {
@@ -338,110 +333,6 @@ impl Check<'_> {
         self.problems
             .add(refused(&owned(key), found, Refusal::allowed(allowed)));
     }
-}
-
-/// Reading one key: its value or its default, noted with its origin.
-impl Check<'_> {
-    /// The value that is set and good; a bad one was reported by the inspection.
-    fn found(&mut self, key: &[&str]) -> Option<Parsed> {
-        let takes = default::find(key)?.takes;
-        let found = self.file.found(key)?;
-        let parsed = takes.parse(found).ok()?;
-        self.origins
-            .note(shown_path(&owned(key)), shown(takes, found), found.origin.clone());
-        Some(parsed)
-    }
-
-    /// The value or the default; `None` where there is neither.
-    fn read(&mut self, key: &[&str]) -> Option<Parsed> {
-        if let Some(parsed) = self.found(key) {
-            return Some(parsed);
-        }
-        let entry = default::find(key)?;
-        let preset = preset(entry.default?);
-        let parsed = entry.takes.parse(&preset).ok();
-        self.origins
-            .note(shown_path(&owned(key)), preset.value, Origin::Default);
-        parsed
-    }
-
-    fn maybe_duration(&mut self, key: &[&str]) -> Option<Duration> {
-        match self.read(key) {
-            Some(Parsed::Duration(duration)) => duration,
-            _ => None,
-        }
-    }
-
-    fn duration(&mut self, key: &[&str]) -> Duration {
-        self.maybe_duration(key).unwrap_or_default()
-    }
-
-    fn number(&mut self, key: &[&str]) -> u64 {
-        match self.read(key) {
-            Some(Parsed::Number(number)) => number,
-            _ => 0,
-        }
-    }
-
-    fn flag(&mut self, key: &[&str]) -> bool {
-        self.read(key) == Some(Parsed::Flag(true))
-    }
-
-    fn word(&mut self, key: &[&str]) -> &'static str {
-        match self.read(key) {
-            Some(Parsed::Word(word)) => word,
-            _ => "",
-        }
-    }
-
-    fn text(&mut self, key: &[&str]) -> Option<String> {
-        match self.read(key) {
-            Some(Parsed::Text(text)) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// A size whose default, not being set, is lowered to `most`.
-    fn number_up_to(&mut self, key: &[&str], most: u64) -> u64 {
-        let number = self.number(key);
-        if self.file.found(key).is_none() && number > most {
-            self.lowered(key, units::size_text(most));
-            return most;
-        }
-        number
-    }
-
-    /// A duration whose default, not being set, is lowered to `most`.
-    fn duration_up_to(&mut self, key: &[&str], most: Duration) -> Duration {
-        let duration = self.duration(key);
-        if self.file.found(key).is_none() && duration > most {
-            self.lowered(key, units::duration_text(most));
-            return most;
-        }
-        duration
-    }
-
-    fn lowered(&mut self, key: &[&str], to: String) {
-        self.origins
-            .note(shown_path(&owned(key)), toml::Value::String(to), Origin::Default);
-    }
-}
-
-/// A value for `--show-config`.
-fn shown(takes: Takes, found: &Found) -> toml::Value {
-    match (takes, found.text()) {
-        (takes, _) if takes.secret() => toml::Value::String(MASK.to_owned()),
-        (Takes::Url, Some(text)) => toml::Value::String(url::mask(text)),
-        // What was read as a string is shown as one: a token file's name in the environment may be `1`.
-        (Takes::Path | Takes::Variable | Takes::Name | Takes::Log, Some(text)) => {
-            toml::Value::String(text.to_owned())
-        }
-        _ => found.value.clone(),
-    }
-}
-
-fn owned(key: &[&str]) -> Vec<String> {
-    key.iter().map(|name| (*name).to_owned()).collect()
 }
 
 /// The upper bound of every age, ten years, is far below the end of 64 bits.

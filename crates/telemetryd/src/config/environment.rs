@@ -9,6 +9,8 @@ use super::problem::{Problem, Problems};
 
 /// What settings in the environment begin with.
 const PREFIX: &str = "TELEMETRYD__";
+/// Segments of a key; the longest there is has four (I6: what follows is recursive).
+const MAX_SEGMENTS: usize = 16;
 
 /// The variables of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +52,7 @@ impl Environment {
                 .split("__")
                 .map(str::to_ascii_lowercase)
                 .collect();
-            if path.iter().any(String::is_empty) {
+            if path.len() > MAX_SEGMENTS || path.iter().any(String::is_empty) {
                 problems.add(Problem::new(&origin, "the variable names no key").hint(
                     "settings are written TELEMETRYD__SECTION__KEY, like TELEMETRYD__QUEUE__MAX_BYTES",
                 ));

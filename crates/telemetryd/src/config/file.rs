@@ -13,7 +13,6 @@ use toml::de::{DeTable, DeValue};
 use super::default::matches;
 use super::origin::Origin;
 use super::problem::{Problem, Problems};
-use super::units::dotted;
 
 /// A value and where it stood.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +57,9 @@ pub(super) struct File {
 /// (A token of one layer with the user name of another would be neither's.)
 const WHOLE: &[&str] = &["destinations.*.auth"];
 
+/// Syntax errors that are said of one file: what follows is mostly made by those before it.
+const MAX_SYNTAX_ERRORS: usize = 20;
+
 impl File {
     /// A layer that says nothing.
     pub(super) fn empty() -> Self {
@@ -91,7 +93,7 @@ impl File {
             line: lines.at(offset),
         };
         let (table, errors) = DeTable::parse_recoverable(text);
-        for error in errors {
+        for error in errors.into_iter().take(MAX_SYNTAX_ERRORS) {
             let place = place(error.span().map_or(0, |span| span.start));
             let message: Vec<&str> = error.message().lines().map(str::trim).collect();
             problems.add(Problem::new(
@@ -292,11 +294,6 @@ pub(super) fn kind(node: &Node) -> &'static str {
         }) => "a date",
         Node::Leaf(_) => "a number",
     }
-}
-
-/// The keys of a table as the user would write them, for messages.
-pub(super) fn shown_path(path: &[String]) -> String {
-    dotted(path)
 }
 
 /// Where each line of a text begins.

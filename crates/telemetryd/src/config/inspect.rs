@@ -2,7 +2,7 @@
 //! values out of bounds, names that cannot be names, and what this version has not yet.
 
 use super::default::{self, KEYS, children};
-use super::file::{File, Found, Node, Table, kind, shown_path};
+use super::file::{File, Found, Node, Table, kind};
 use super::later;
 use super::origin::MASK;
 use super::problem::{Problem, Problems};
@@ -35,7 +35,7 @@ fn visit(node: &Node, path: &mut Vec<String>, problems: &mut Problems) {
             Node::Table(_) => "{ … }".to_owned(),
         };
         if !later.harmless(&value) {
-            problems.add(Problem::new(place, "not supported by this version yet").key(shown_path(path)));
+            problems.add(Problem::new(place, "not supported by this version yet").key(units::dotted(path)));
         }
         return;
     }
@@ -48,7 +48,7 @@ fn visit(node: &Node, path: &mut Vec<String>, problems: &mut Problems) {
             }
         }
         (Node::Table(table), _) if is_table => match bad_name(path) {
-            Some(what) => problems.add(Problem::new(place, what).key(shown_path(path))),
+            Some(what) => problems.add(Problem::new(place, what).key(units::dotted(path))),
             None => walk(table, path, problems),
         },
         (Node::Leaf(_), None) if is_table => {
@@ -57,11 +57,11 @@ fn visit(node: &Node, path: &mut Vec<String>, problems: &mut Problems) {
                 allowed: Some("a table".to_owned()),
                 ..Problem::new(place, format!("found {}, allowed is a table", kind(node)))
             };
-            problems.add(with_name_hint(problem.key(shown_path(path)), path));
+            problems.add(with_name_hint(problem.key(units::dotted(path)), path));
         }
         (Node::Table(_), Some(_)) => {
             let problem = Problem::new(place, "found a table, allowed is a single value");
-            problems.add(problem.key(shown_path(path)));
+            problems.add(problem.key(units::dotted(path)));
         }
         (_, None) => problems.add(unknown(path, place)),
     }
@@ -69,7 +69,7 @@ fn visit(node: &Node, path: &mut Vec<String>, problems: &mut Problems) {
     if let (Node::Leaf(found), Some(_)) = (node, key)
         && let Some(what) = bad_name(path)
     {
-        problems.add(Problem::new(&found.origin, what).key(shown_path(path)));
+        problems.add(Problem::new(&found.origin, what).key(units::dotted(path)));
     }
 }
 
@@ -84,7 +84,7 @@ pub(super) fn refused(path: &[String], found: &Found, refusal: Refusal) -> Probl
         found: Some(shown),
         allowed: Some(refusal.allowed),
         hint: refusal.hint,
-        ..Problem::new(&found.origin, message).key(shown_path(path))
+        ..Problem::new(&found.origin, message).key(units::dotted(path))
     }
 }
 
@@ -95,12 +95,13 @@ fn shown(path: &[String], found: &Found) -> String {
     match (segments.as_slice(), &found.value) {
         (["destinations", _, "auth" | "headers", ..], _) => MASK.to_owned(),
         (["destinations", _, "url"], toml::Value::String(url)) => units::quoted(&url::mask(url)),
+        (["destinations", _, "url"], _) => MASK.to_owned(),
         (_, value) => units::literal(value),
     }
 }
 
 fn unknown(path: &[String], place: &super::origin::Origin) -> Problem {
-    let problem = Problem::new(place, "unknown key").key(shown_path(path));
+    let problem = Problem::new(place, "unknown key").key(units::dotted(path));
     let (name, above) = match path.split_last() {
         Some((name, above)) => (name.as_str(), above),
         None => return problem,
@@ -109,7 +110,7 @@ fn unknown(path: &[String], place: &super::origin::Origin) -> Problem {
     if let Some(meant) = nearest(name, siblings.iter().copied().filter(|sibling| *sibling != "*")) {
         let mut meant_path = above.to_vec();
         meant_path.push(meant.to_owned());
-        return problem.hint(format!("did you mean '{}'?", shown_path(&meant_path)));
+        return problem.hint(format!("did you mean '{}'?", units::dotted(&meant_path)));
     }
     // The right key in the wrong table: `max_age` at the top, or `[daemon] max_bytes`.
     let elsewhere: Vec<&str> = KEYS

@@ -3,7 +3,7 @@
 //! Two types: what was found ([`file`]: every key with its place, unjudged), and what the program may use
 //! ([`Checked`]). In the order of the way through it: [`places`] says where files are, [`read`] takes their
 //! text, [`file`] and [`environment`] make layers of it, [`inspect`] holds each layer to the table of keys in
-//! [`default`], [`check`] makes the one out of all of them. Everything is bounded (I6); what is secret is
+//! [`default`], [`check`] makes the one out of all of them, reading each key through [`effective`]. Everything is bounded (I6); what is secret is
 //! never shown. To reload is to call [`load`] again and to keep the old [`Checked`] if it fails.
 
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::sync::Arc;
 mod check;
 mod checked;
 mod default;
+mod effective;
 mod environment;
 mod file;
 mod inspect;
@@ -100,18 +101,33 @@ pub fn load(places: &Places, flags: &Flags, environment: &Environment) -> Result
     }
 }
 
-/// One file's layer, and whether all of it could be read. A line that is no TOML is reported once.
+/// One file's layer, and whether all of it could be read. What was read beside a syntax error is checked
+/// too, so that all is said at once; but not what the error itself makes look wrong: its line, and where
+/// that was a table's header, the keys of that table.
 fn parse(path: &Path, text: &str, problems: &mut Problems) -> (file::File, bool) {
     let mut syntax = Problems::default();
     let layer = file::File::parse(path, text, &mut syntax);
     let mut found = Problems::default();
     inspect::inspect(&layer, &mut found);
-    let readable = syntax.is_empty();
+    let headers: Vec<u32> = (1..)
+        .zip(text.lines())
+        .filter(|(_, text)| text.trim_start().starts_with('['))
+        .map(|(line, _)| line)
+        .collect();
+    let bad = syntax.iter().filter_map(|problem| problem.place.line());
+    let suspects: Vec<std::ops::Range<u32>> = bad
+        .map(|bad| match headers.binary_search(&bad) {
+            Ok(at) => bad..headers.get(at + 1).copied().unwrap_or(u32::MAX),
+            Err(_) => bad..bad + 1,
+        })
+        .collect();
+    let suspect = |line: u32| suspects.iter().any(|lines| lines.contains(&line));
     for problem in &found {
-        if !syntax.iter().any(|other| other.place == problem.place) {
+        if !problem.place.line().is_some_and(suspect) {
             problems.add(problem.clone());
         }
     }
+    let readable = syntax.is_empty();
     for problem in &syntax {
         problems.add(problem.clone());
     }

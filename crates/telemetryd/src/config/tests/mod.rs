@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 
+mod destinations;
 mod layers;
 mod problems;
 mod sample;

@@ -81,7 +81,7 @@ fn an_unknown_key_gets_a_suggestion() {
             "did you mean 'tools.kedro.enabled'?",
         ),
         (
-            "[queue.sent_log]\nbody = false",
+            "[queue.sent_log]\nbodie = false",
             "did you mean 'queue.sent_log.bodies'?",
         ),
     ] {
@@ -239,7 +239,7 @@ fn a_file_that_cannot_be_read_says_why() {
 
     let house = House::with("");
     let path = house.path("user/config.toml");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000)).unwrap();
     if rustix::process::geteuid().as_raw() != 0 {
         assert!(house.problems().contains("caused by: permission denied"));
     }

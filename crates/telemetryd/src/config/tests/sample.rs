@@ -130,3 +130,14 @@ fn every_default_is_one_that_its_own_key_takes() {
         }
     }
 }
+
+#[test]
+fn a_sample_that_is_cut_anywhere_is_a_config_or_has_problems_and_never_panics() {
+    let text = uncommented();
+    for end in (0..text.len()).filter(|end| end % 7 == 0 && text.is_char_boundary(*end)) {
+        let mut problems = Problems::default();
+        let (layer, readable) = parse(Path::new("/x"), &text[..end], &mut problems);
+        check::check(Mode::User, &layer, &mut problems);
+        assert!(readable || !problems.is_empty());
+    }
+}
