@@ -91,165 +91,150 @@ impl Takes {
         matches!(self, Self::Secret { .. } | Self::Header)
     }
 
+    /// What is allowed, in words.
+    pub(super) fn allowed(self) -> String {
+        match self {
+            Self::Duration { least, most, or } => {
+                let (least, most) = (units::duration_text(least), units::duration_text(most));
+                let word = or.map(|word| format!(", or \"{word}\"")).unwrap_or_default();
+                format!("a duration from {least} to {most}, written like \"5s\"{word}")
+            }
+            Self::Size { least, most } => {
+                let (least, most) = (units::size_text(least), units::size_text(most));
+                format!("a size from {least} to {most}, written like \"64KiB\"")
+            }
+            Self::Count { least, most } => format!("a whole number from {least} to {most}"),
+            Self::Flag => "true or false".to_owned(),
+            Self::Word { now: [only], .. } => format!("\"{only}\""),
+            Self::Word { now, .. } => {
+                let quoted: Vec<String> = now.iter().map(|word| format!("\"{word}\"")).collect();
+                format!("one of {}", quoted.join(", "))
+            }
+            Self::Name => "the name of a destination, [a-z0-9][a-z0-9._-]{0,63}".to_owned(),
+            Self::Log => {
+                let levels = LEVELS.join(", ");
+                format!("a level ({levels}) and targets with theirs, like \"info,telemetryd=debug\"")
+            }
+            Self::Url => "a whole URL, \"https://host/path\"".to_owned(),
+            Self::Header => "a string of printable ASCII, at most 4096 bytes".to_owned(),
+            Self::Secret { basic: true } => {
+                "a string \"user:password\" without control characters".to_owned()
+            }
+            Self::Secret { basic: false } => "a string of visible ASCII that is not empty".to_owned(),
+            Self::Path => "the absolute path of a file, \"/…\"".to_owned(),
+            Self::Variable => "the name of an environment variable, [A-Za-z_][A-Za-z0-9_]*".to_owned(),
+        }
+    }
+
     /// Reads a found value.
     ///
     /// # Errors
-    /// What is allowed instead.
+    /// What is allowed instead, with a hint where one can be guessed.
     pub(super) fn parse(self, found: &Found) -> Result<Parsed, Refusal> {
-        match self {
-            Self::Duration { least, most, or } => parse_duration(found, least, most, or),
-            Self::Size { least, most } => {
-                let read = match &found.value {
-                    toml::Value::Integer(bytes) => u64::try_from(*bytes).ok(),
-                    toml::Value::String(text) => units::size(text),
-                    _ => None,
-                };
-                read.filter(|bytes| (least..=most).contains(bytes))
-                    .map(Parsed::Number)
-                    .ok_or_else(|| {
-                        let (least, most) = (units::size_text(least), units::size_text(most));
-                        Refusal::allowed(format!("a size from {least} to {most}, written like \"64KiB\""))
-                    })
+        let text = found.text();
+        let owned = |text: &str| Parsed::Text(text.to_owned());
+        let parsed = match self {
+            Self::Duration { or: Some(word), .. } if text == Some(word) => Some(Parsed::Duration(None)),
+            Self::Duration { least, most, .. } => found
+                .value
+                .as_str()
+                .and_then(units::duration)
+                .filter(|duration| (least..=most).contains(duration))
+                .map(|duration| Parsed::Duration(Some(duration))),
+            Self::Size { least, most } => match &found.value {
+                toml::Value::Integer(bytes) => u64::try_from(*bytes).ok(),
+                toml::Value::String(text) => units::size(text),
+                _ => None,
             }
+            .filter(|bytes| (least..=most).contains(bytes))
+            .map(Parsed::Number),
             Self::Count { least, most } => found
                 .value
                 .as_integer()
                 .and_then(|count| u64::try_from(count).ok())
                 .filter(|count| (least..=most).contains(count))
-                .map(Parsed::Number)
-                .ok_or_else(|| Refusal::allowed(format!("a whole number from {least} to {most}"))),
-            Self::Flag => found
-                .value
-                .as_bool()
-                .map(Parsed::Flag)
-                .ok_or_else(|| Refusal::allowed("true or false")),
-            Self::Word { now, later } => parse_word(found, now, later),
-            Self::Name => text(found, is_tool_name)
-                .ok_or_else(|| Refusal::allowed("the name of a destination, [a-z0-9][a-z0-9._-]{0,63}")),
-            Self::Log => parse_log(found),
-            Self::Url => match found.text() {
-                Some(text) => url::parse(text).map(|_| Parsed::Text(text.to_owned())),
-                None => Err(Refusal::allowed("a URL, \"https://…\"")),
+                .map(Parsed::Number),
+            Self::Flag => found.value.as_bool().map(Parsed::Flag),
+            Self::Word { now, .. } => now
+                .iter()
+                .find(|word| Some(**word) == text)
+                .map(|word| Parsed::Word(word)),
+            Self::Url => match text {
+                Some(text) => {
+                    url::parse(text).map_err(|wrong| Refusal {
+                        allowed: self.allowed(),
+                        ..wrong
+                    })?;
+                    Some(owned(text))
+                }
+                None => None,
             },
-            Self::Header => text(found, |text| {
-                text.len() <= 4096
-                    && text.trim() == text
-                    && text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t'))
-            })
-            .ok_or_else(|| Refusal::allowed("a string of printable ASCII, at most 4096 bytes")),
-            Self::Secret { basic } => text(found, |text| {
-                !text.is_empty()
-                    && text.len() <= 16 * 1024
-                    && match basic {
-                        true => text.contains(':') && !text.chars().any(char::is_control),
-                        // It stands in a request header as it is.
-                        false => text.bytes().all(|b| b.is_ascii_graphic()),
-                    }
-            })
-            .ok_or_else(|| match basic {
-                true => Refusal::allowed("a string \"user:password\" without control characters"),
-                false => Refusal::allowed("a string of visible ASCII that is not empty"),
-            }),
-            Self::Path => text(found, |text| text.starts_with('/') && !text.contains('\0'))
-                .ok_or_else(|| Refusal::allowed("the absolute path of a file, \"/…\"")),
-            Self::Variable => text(found, |text| {
-                let start = |b: u8| b.is_ascii_alphabetic() || b == b'_';
-                text.bytes().next().is_some_and(start) && text.bytes().all(|b| start(b) || b.is_ascii_digit())
-            })
-            .ok_or_else(|| Refusal::allowed("the name of an environment variable, [A-Za-z_][A-Za-z0-9_]*")),
+            Self::Name => text.filter(|text| is_tool_name(text)).map(owned),
+            Self::Log => text.filter(|text| is_log(text)).map(owned),
+            Self::Header => text.filter(|text| is_header_value(text)).map(owned),
+            Self::Secret { basic } => text.filter(|text| is_secret(text, basic)).map(owned),
+            Self::Path => text
+                .filter(|text| text.starts_with('/') && !text.contains('\0'))
+                .map(owned),
+            Self::Variable => text.filter(|text| is_variable(text)).map(owned),
+        };
+        parsed.ok_or_else(|| self.refuse(found))
+    }
+
+    fn refuse(self, found: &Found) -> Refusal {
+        let refusal = Refusal::allowed(self.allowed());
+        let text = found.text();
+        match (self, &found.value) {
+            (Self::Duration { .. }, toml::Value::Integer(number)) => {
+                refusal.hint(format!("a duration needs a unit: \"{number}s\" is seconds"))
+            }
+            (Self::Word { later, .. }, _) if later.iter().any(|word| Some(*word) == text) => Refusal {
+                message: text.map(|word| format!("\"{word}\" is not supported by this version yet")),
+                ..refusal
+            },
+            (Self::Word { now, .. }, _) => did_you_mean(refusal, text, now),
+            (Self::Log, _) => {
+                let wrong = text.and_then(|text| text.split(',').map(str::trim).find(|item| !is_log(item)));
+                did_you_mean(refusal, wrong.and_then(|item| item.rsplit('=').next()), &LEVELS)
+            }
+            _ => refusal,
         }
     }
 }
 
-fn text(found: &Found, good: impl Fn(&str) -> bool) -> Option<Parsed> {
-    found
-        .text()
-        .filter(|text| good(text))
-        .map(|text| Parsed::Text(text.to_owned()))
-}
-
-fn parse_duration(
-    found: &Found,
-    least: Duration,
-    most: Duration,
-    or: Option<&'static str>,
-) -> Result<Parsed, Refusal> {
-    let read = found.value.as_str();
-    if or.is_some() && read == or {
-        return Ok(Parsed::Duration(None));
+fn did_you_mean(refusal: Refusal, word: Option<&str>, words: &[&'static str]) -> Refusal {
+    match word.and_then(|word| nearest(word, words.iter().copied())) {
+        Some(near) => refusal.hint(format!("did you mean \"{near}\"?")),
+        None => refusal,
     }
-    if let Some(duration) = read
-        .and_then(units::duration)
-        .filter(|d| (least..=most).contains(d))
-    {
-        return Ok(Parsed::Duration(Some(duration)));
-    }
-    let (least, most) = (units::duration_text(least), units::duration_text(most));
-    let word = or.map(|word| format!(", or \"{word}\"")).unwrap_or_default();
-    let refusal = Refusal::allowed(format!(
-        "a duration from {least} to {most}, written like \"5s\"{word}"
-    ));
-    Err(match &found.value {
-        toml::Value::Integer(number) => {
-            refusal.hint(format!("a duration needs a unit: \"{number}s\" is seconds"))
-        }
-        _ => refusal,
-    })
-}
-
-fn parse_word(
-    found: &Found,
-    now: &'static [&'static str],
-    later: &'static [&'static str],
-) -> Result<Parsed, Refusal> {
-    let read = found.text();
-    if let Some(word) = now.iter().find(|word| Some(**word) == read) {
-        return Ok(Parsed::Word(word));
-    }
-    let allowed = now
-        .iter()
-        .map(|word| format!("\"{word}\""))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let allowed = if now.len() > 1 {
-        format!("one of {allowed}")
-    } else {
-        allowed
-    };
-    let mut refusal = Refusal::allowed(allowed);
-    if let Some(word) = later.iter().find(|word| Some(**word) == read) {
-        refusal.message = Some(format!("\"{word}\" is not supported by this version yet"));
-    } else if let Some(word) = read.and_then(|read| nearest(read, now.iter().copied())) {
-        refusal = refusal.hint(format!("did you mean \"{word}\"?"));
-    }
-    Err(refusal)
 }
 
 /// Each item is a level, or a target and its level. A target alone is refused, although the log library
 /// would take it (for "everything of it"): it is nearly always a misspelt level.
-fn parse_log(found: &Found) -> Result<Parsed, Refusal> {
-    let refusal = || {
-        let levels = LEVELS.join(", ");
-        Refusal::allowed(format!(
-            "a level ({levels}) and targets with theirs, like \"info,telemetryd=debug\""
-        ))
+fn is_log(text: &str) -> bool {
+    text.len() <= 1024
+        && text.split(',').map(str::trim).all(|item| {
+            let (target, level) = item.split_once('=').unwrap_or(("any", item));
+            let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-');
+            !target.is_empty() && target.bytes().all(named) && LEVELS.contains(&level)
+        })
+}
+
+/// RFC 9110 section 5.5, of it the part that every server reads alike.
+fn is_header_value(text: &str) -> bool {
+    text.len() <= 4096 && text.trim() == text && text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t'))
+}
+
+fn is_secret(text: &str, basic: bool) -> bool {
+    let good = match basic {
+        true => text.contains(':') && !text.chars().any(char::is_control),
+        // It stands in a request header as it is.
+        false => text.bytes().all(|b| b.is_ascii_graphic()),
     };
-    let read = found
-        .text()
-        .filter(|text| !text.is_empty() && text.len() <= 1024)
-        .ok_or_else(refusal)?;
-    for item in read.split(',').map(str::trim) {
-        let (target, level) = item.split_once('=').unwrap_or(("x", item));
-        let named = !target.is_empty()
-            && target
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-'));
-        if !named || !LEVELS.contains(&level) {
-            return Err(match nearest(level, LEVELS) {
-                Some(level) if named => refusal().hint(format!("did you mean \"{level}\"?")),
-                _ => refusal(),
-            });
-        }
-    }
-    Ok(Parsed::Text(read.to_owned()))
+    good && !text.is_empty() && text.len() <= 16 * 1024
+}
+
+fn is_variable(text: &str) -> bool {
+    let start = |b: u8| b.is_ascii_alphabetic() || b == b'_';
+    text.bytes().next().is_some_and(start) && text.bytes().all(|b| start(b) || b.is_ascii_digit())
 }

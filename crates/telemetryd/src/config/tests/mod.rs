@@ -8,6 +8,7 @@ use super::*;
 mod destinations;
 mod layers;
 mod problems;
+mod reference;
 mod sample;
 mod secrets;
 mod values;
