@@ -48,6 +48,16 @@ fn without_user(start: &str) -> String {
     }
 }
 
+/// The values of the query that [`url`] masks, as they stand there.
+pub(crate) fn query_values(url: &str) -> impl Iterator<Item = &str> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    query.split('&').filter_map(|pair| match pair.split_once('=') {
+        Some((name, _)) if SHOWN.contains(&name) => None,
+        Some((_, value)) => Some(value),
+        None => Some(pair),
+    })
+}
+
 /// `bytes` with every occurrence of `secret` masked. A secret of fewer than four bytes is left: masking
 /// it would tell it.
 pub(crate) fn erase(bytes: &mut Vec<u8>, secret: &[u8]) {

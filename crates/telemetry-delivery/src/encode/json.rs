@@ -1,12 +1,14 @@
 //! `json`: one object with `batch_id`, `sent_at`, `source`, `losses` and `events` (TOOLS.md, last section).
 
-use super::{Bound, EVENT_OVERHEAD, write_event, write_number, write_string, write_time, write_uuid};
+use super::{Bound, EVENT_OVERHEAD, write_event, write_number, write_string, write_uuid};
 use crate::types::Batch;
+use telemetry_protocol::limits::MAX_VERSION;
+use telemetry_protocol::time::Rfc3339;
 
-/// The fixed text, the batch's id, the longest time (a year of six characters), a version of up to 64 bytes
-/// and three counts of up to twenty digits. An event has a comma after it.
+/// The fixed text, the batch's id, a time, a quoted version, and three counts of up to twenty digits. An
+/// event has a comma after it.
 pub(super) const BOUND: Bound = Bound {
-    per_batch: (FIXED + 36 + 27 + 66 + 3 * 20) as u32,
+    per_batch: (FIXED + 36 + 24 + MAX_VERSION + 2 + 3 * 20) as u32,
     per_event: EVENT_OVERHEAD + 1,
 };
 
@@ -20,7 +22,7 @@ pub(super) fn write(out: &mut Vec<u8>, batch: &Batch<'_>, version: &str) {
     out.extend_from_slice(br#"{"batch_id":""#);
     write_uuid(out, batch.id);
     out.extend_from_slice(br#"","sent_at":""#);
-    write_time(out, batch.sent_at_ms);
+    out.extend_from_slice(&Rfc3339(batch.sent_at_ms).bytes());
     out.extend_from_slice(br#"","source":{"name":"telemetryd","version":"#);
     write_string(out, version);
     out.extend_from_slice(br#"},"losses":{"evicted":"#);

@@ -124,13 +124,3 @@ fn write_number(out: &mut Vec<u8>, number: u64) {
     }
     out.extend_from_slice(&digits[at..]);
 }
-
-/// RFC 3339, UTC, milliseconds. A time that no calendar has is given as the nearest one that it has.
-fn write_time(out: &mut Vec<u8>, at_ms: i64) {
-    let instant = jiff::Timestamp::from_millisecond(at_ms).unwrap_or(if at_ms < 0 {
-        jiff::Timestamp::MIN
-    } else {
-        jiff::Timestamp::MAX
-    });
-    out.extend_from_slice(instant.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string().as_bytes());
-}

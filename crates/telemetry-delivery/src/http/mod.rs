@@ -6,6 +6,7 @@ mod compress;
 mod connection;
 mod dial;
 mod failure;
+mod outcome;
 pub(crate) mod request;
 mod secret;
 mod stream;
@@ -21,15 +22,16 @@ use rustls::ClientConfig;
 use crate::encode::encode_as;
 use crate::error::BuildError;
 use crate::mask;
-use crate::report::{ANSWER_KEPT, Report, bounded};
+use crate::report::Report;
 use crate::types::{Batch, Destination};
-use crate::verdict::{Cause, Exchange, HoldReason, Verdict, verdict};
+use crate::verdict::{Cause, HoldReason, Verdict};
 
 use answer::Received;
 use aside::Aside;
 use connection::Connection;
 use dial::Dial;
 use failure::{Failure, Stop};
+use outcome::Progress;
 use request::Target;
 use secret::Credential;
 use stream::Stream;
@@ -37,6 +39,10 @@ use tls::TlsError;
 
 /// How much of an answer is read, in bytes (DELIVERY.md, "Destinations").
 pub const ANSWER_MAX: usize = 64 * 1024;
+
+/// Values of headers and query parameters from this length on, in bytes, are taken for keys when an answer
+/// echoes them.
+const CONFIDENTIAL_MIN: usize = 8;
 
 /// Whether what is about to be sent may still be sent: consent, asked again at the last moment (I3).
 pub trait Gate: Send + Sync {
@@ -53,6 +59,8 @@ pub struct Client {
     version: Box<str>,
     target: Target,
     fixed: HeaderMap,
+    /// Values of the settings that an answer may echo and a report may not show.
+    confidential: Vec<String>,
     dial: Dial,
     prepare: Aside<Result<Prepared, Unprepared>>,
     prepared: Option<Prepared>,
@@ -72,14 +80,6 @@ enum Unprepared {
     Tls(TlsError),
 }
 
-/// How far an exchange came: it is what a timeout leaves to be reported.
-#[derive(Default)]
-struct Progress {
-    doing: &'static str,
-    request_bytes: u64,
-    received: Option<Received>,
-}
-
 impl Client {
     /// Checks the destination. `version` is telemetryd's, for `User-Agent` and `source`.
     ///
@@ -94,7 +94,15 @@ impl Client {
         let target = Target::parse(destination)?;
         let fixed = request::fixed_headers(destination, version)?;
         request::check_auth(&destination.auth)?;
+        let values = destination.headers.iter().map(|(_, value)| value.as_str());
+        // A short value is no key, and masking it would tear words of an answer apart.
+        let confidential = values
+            .chain(mask::query_values(&destination.url))
+            .filter(|value| value.len() >= CONFIDENTIAL_MIN)
+            .map(str::to_owned)
+            .collect();
         Ok(Self {
+            confidential,
             dial: Dial::new(&target),
             destination: destination.clone(),
             version: version.into(),
@@ -132,12 +140,15 @@ impl Client {
         let limit = self.destination.timeout;
         let ended = match tokio::time::timeout(limit, self.exchange(batch, gate, &mut progress)).await {
             Ok(ended) => ended,
-            Err(_) => Err(Stop::Failed(Failure {
-                cause: Cause::Timeout,
-                detail: format!("timed out after {} {}", seconds(limit), progress.doing),
-            })),
+            Err(_) => Err(progress.timed_out(limit)),
         };
-        let report = self.report(batch, progress, ended);
+        let credential = self
+            .prepared
+            .as_ref()
+            .and_then(|prepared| prepared.credential.as_ref());
+        let forms = credential.into_iter().flat_map(|credential| &credential.forms);
+        let secrets = forms.chain(&self.confidential);
+        let report = progress.report(batch.id, self.destination.confirm, secrets, ended);
         if matches!(report.verdict, Verdict::Hold(_) | Verdict::Cancelled) {
             // What is read again next time may have been put right; and nothing stays open without consent.
             self.rest();
@@ -206,6 +217,9 @@ impl Client {
                 // HTTP/2 frames of the connection itself (GOAWAY, PING) are no answer.
                 Err(error) if was_reused && (connection.is_h2() || connection.received() == before) => {
                     tracing::debug!(%error, "the kept connection was closed: dialling again");
+                    if !gate.open() {
+                        return Err(Stop::Cancelled);
+                    }
                     continue;
                 }
                 Err(error) => {
@@ -276,79 +290,6 @@ impl Client {
             })),
         }
     }
-
-    fn report(&self, batch: &Batch<'_>, progress: Progress, ended: Result<(), Stop>) -> Report {
-        let failure = match ended {
-            Ok(()) => None,
-            Err(Stop::Cancelled) => {
-                return Report::without_answer(Verdict::Cancelled, "consent was withdrawn");
-            }
-            Err(Stop::Hold(reason, detail)) => return Report::without_answer(Verdict::Hold(reason), &detail),
-            Err(Stop::Failed(failure)) => Some(failure),
-        };
-        let confirm = self.destination.confirm;
-        let Some(received) = progress.received else {
-            let failure = failure.expect("an exchange that did not fail has an answer");
-            let verdict = verdict(&Exchange::Failed(failure.cause), confirm);
-            let request_bytes = progress.request_bytes;
-            return Report {
-                request_bytes,
-                ..Report::without_answer(verdict, &failure.detail)
-            };
-        };
-        let verdict = verdict(&Exchange::Answered(received.facts(batch.id)), confirm);
-        let detail = bounded(&describe(&received, verdict, failure.as_ref()));
-        let mut answer = received.body;
-        if let Some(credential) = self
-            .prepared
-            .as_ref()
-            .and_then(|prepared| prepared.credential.as_ref())
-        {
-            for form in &credential.forms {
-                mask::erase(&mut answer, form.as_bytes());
-            }
-        }
-        answer.truncate(ANSWER_KEPT);
-        // Bodies of up to 64 KiB would otherwise keep their room.
-        answer.shrink_to_fit();
-        Report {
-            verdict,
-            status: Some(received.status),
-            detail,
-            answer,
-            retry_after: received.retry_after,
-            request_bytes: progress.request_bytes,
-        }
-    }
-}
-
-/// One line on an answer: its status and what follows from it, nothing of its body.
-fn describe(received: &Received, verdict: Verdict, failure: Option<&Failure>) -> String {
-    let status = received.status;
-    let phrase = http::StatusCode::from_u16(status)
-        .ok()
-        .and_then(|status| status.canonical_reason());
-    let mut line = format!("the endpoint answered {status}");
-    if let Some(phrase) = phrase {
-        line = format!("{line} {phrase}");
-    }
-    match verdict {
-        Verdict::Captive => match &received.location {
-            Some(origin) => line.push_str(&format!(
-                ", leading to {origin}: a captive portal, or a moved endpoint"
-            )),
-            None => line.push_str(" with a web page or a redirect: a captive portal, or a wrong url"),
-        },
-        Verdict::Retry(Cause::Unconfirmed) => {
-            line.push_str(" without the batch's id (confirm = \"batch_id\")")
-        }
-        Verdict::Hold(reason) => line.push_str(&format!(": {}", reason.advice())),
-        _ => {}
-    }
-    if let Some(failure) = failure {
-        line.push_str(&format!("; {}", failure.detail));
-    }
-    line
 }
 
 fn wall_clock(at_ms: i64) -> SystemTime {
@@ -360,11 +301,6 @@ fn wall_clock(at_ms: i64) -> SystemTime {
         epoch.checked_add(since)
     }
     .unwrap_or(epoch)
-}
-
-/// A duration in seconds, as short as it can be told.
-fn seconds(duration: Duration) -> String {
-    format!("{} s", duration.as_secs_f64())
 }
 
 impl fmt::Debug for Client {
