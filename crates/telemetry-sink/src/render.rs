@@ -2,8 +2,10 @@
 //! `--out`. Credentials are masked in both.
 
 use std::fmt::Write;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
+use telemetry_protocol::time::Rfc3339;
 
 use crate::received::Received;
 
@@ -93,8 +95,9 @@ impl Received {
             .iter()
             .map(|(name, value)| (name.clone(), Value::from(masked(name, value))))
             .collect();
-        let at = jiff::Timestamp::try_from(self.at)
-            .map(|at| format!("{at:.3}"))
+        let since_epoch = self.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let at = i64::try_from(since_epoch.as_millis())
+            .map(|at| Rfc3339(at).to_string())
             .ok();
         let mut line = json!({
             "number": self.number,
@@ -183,7 +186,7 @@ fn bytes(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use ::bytes::Bytes;
 

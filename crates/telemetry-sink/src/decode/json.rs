@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Undecodable, check_event};
+use super::{Undecodable, check_event, is_time};
 use crate::received::{Content, Encoding, Losses};
 
 /// Reads one batch.
@@ -29,7 +29,7 @@ pub(super) fn decode(plain: &[u8]) -> Result<Content, Undecodable> {
     };
     let sent_at = match whole.remove("sent_at") {
         None => None,
-        Some(Value::String(text)) => Some(text),
+        Some(Value::String(text)) if is_time(&text) => Some(text),
         Some(_) => return Err(shape("sent_at", "a string, RFC 3339")),
     };
     let losses = match whole.remove("losses") {

@@ -12,6 +12,7 @@ mod count;
 
 use bytes::Bytes;
 use serde_json::Value;
+use telemetry_protocol::{limits, time};
 use thiserror::Error;
 
 use crate::received::{Content, Encoding};
@@ -137,7 +138,8 @@ pub(crate) fn encoding(head: Head<'_>, plain: &[u8]) -> Result<Encoding, Undecod
     }
 }
 
-/// Holds an event to what every event has: an object with the strings `id`, `tool` and `event`.
+/// Holds an event to what every event has when it leaves: an object with the string `id`, and `tool`, `event`
+/// and `time` as PROTOCOL.md has them.
 fn check_event(event: &Value, place: impl Fn() -> String) -> Result<(), Undecodable> {
     let Value::Object(object) = event else {
         return Err(Undecodable::Shape {
@@ -145,16 +147,34 @@ fn check_event(event: &Value, place: impl Fn() -> String) -> Result<(), Undecoda
             wanted: "an event is an object",
         });
     };
-    for key in ["id", "tool", "event"] {
-        if !object.get(key).is_some_and(Value::is_string) {
-            let place = format!("{}.{key}", place());
-            return Err(Undecodable::Shape {
-                place,
-                wanted: "every event has this string",
-            });
-        }
+    let holds =
+        |key: &str, check: &dyn Fn(&str) -> bool| object.get(key).and_then(Value::as_str).is_some_and(check);
+    let shape = |key: &str, wanted| {
+        Err(Undecodable::Shape {
+            place: format!("{}.{key}", place()),
+            wanted,
+        })
+    };
+    if !holds("id", &|id| !id.is_empty()) {
+        return shape("id", "every event has this string");
+    }
+    if !holds("tool", &limits::is_tool_name) {
+        return shape("tool", "every event has the name of its tool");
+    }
+    if !holds("event", &|name| {
+        (1..=limits::MAX_EVENT_NAME).contains(&name.len())
+    }) {
+        return shape("event", "every event has a name, up to 128 bytes");
+    }
+    if object.contains_key("time") && !holds("time", &is_time) {
+        return shape("time", "a string, RFC 3339");
     }
     Ok(())
+}
+
+/// Whether a text is a time as the daemon writes it.
+fn is_time(text: &str) -> bool {
+    time::parse_rfc3339(text).is_some()
 }
 
 #[cfg(test)]
@@ -204,6 +224,6 @@ mod tests {
         let reason = read(Some("application/json"), body)
             .expect_err("an event without a name")
             .to_string();
-        assert_eq!(reason, "events[1].event: every event has this string");
+        assert_eq!(reason, "events[1].event: every event has a name, up to 128 bytes");
     }
 }
