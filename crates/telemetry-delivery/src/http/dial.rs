@@ -8,6 +8,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -28,7 +29,8 @@ pub(super) struct Dial {
 }
 
 impl Dial {
-    pub(super) fn new(target: &Target) -> Self {
+    /// `timeout` is the whole request's.
+    pub(super) fn new(target: &Target, timeout: Duration) -> Self {
         let lookup = Lookup {
             out: Arc::default(),
             loopback_only: target.loopback_only,
@@ -38,6 +40,9 @@ impl Dial {
         connector.enforce_http(false);
         // A request is written at once; waiting for more would only delay it.
         connector.set_nodelay(true);
+        // Shared out among the host's addresses, so that a dead one does not use up the time of the others.
+        // A quarter is left for TLS and the answer.
+        connector.set_connect_timeout(Some(timeout * 3 / 4));
         let attempted = format!("connecting to {}", target.authority);
         Self {
             connector,

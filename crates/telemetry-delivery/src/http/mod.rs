@@ -103,7 +103,7 @@ impl Client {
             .collect();
         Ok(Self {
             confidential,
-            dial: Dial::new(&target),
+            dial: Dial::new(&target, destination.timeout),
             destination: destination.clone(),
             version: version.into(),
             target,
@@ -114,8 +114,8 @@ impl Client {
         })
     }
 
-    /// The burst is over: closes the connection, and forgets roots and credential. Cheap when there is
-    /// nothing to forget.
+    /// The burst is over, well or badly: closes the connection, and forgets roots and credential, so that
+    /// nothing of it is left (I11) and the next burst reads them again. Cheap when there is nothing to forget.
     pub fn rest(&mut self) {
         if let Some(connection) = self.kept.take() {
             connection.close();

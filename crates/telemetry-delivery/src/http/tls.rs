@@ -38,8 +38,14 @@ impl fmt::Display for TlsError {
     }
 }
 
-/// Loads the roots: reads and parses some 150 certificates (a few milliseconds, about 1.5 MB while it is
-/// held), so it is done on a thread of its own and dropped after a burst.
+/// Loads the roots: reads and parses some 150 certificates, on a thread of its own (2.5 ms).
+///
+/// They are held for a burst and not longer, so that neither trust nor session tickets (by which a server
+/// could join one burst with the next) outlive it. Memory is no reason for either choice: measured over 400
+/// bursts, the allocator holds 1.6 to 2.5 MB of anonymous memory with plain http and with TLS alike.
+///
+/// # Errors
+/// `ca_file` is no use, or the machine has no roots.
 pub(super) fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let extra = match ca_file {
         Some(path) => certificates(path)?,
