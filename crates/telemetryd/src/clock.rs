@@ -1,0 +1,51 @@
+//! The only room that reads time (I9). Ages and backoff count by the clock that goes on through
+//! suspend; the wall clock is for people and for what outlives a boot.
+
+use telemetry_queue::{Id, Moment};
+
+/// Where the time comes from; tests bring their own.
+pub trait Clock: Send + Sync {
+    /// The moment.
+    fn now(&self) -> Moment;
+}
+
+/// The machine's clocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        Moment {
+            wall_ms: wall_ms(),
+            boot_ms: boot_ms(),
+        }
+    }
+}
+
+fn wall_ms() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "this is clock.rs")]
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn boot_ms() -> u64 {
+    // macOS: CLOCK_MONOTONIC counts sleep there (clock_gettime(3)).
+    #[cfg(target_os = "linux")]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+    let now = rustix::time::clock_gettime(CLOCK);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
+/// Tells this boot of the machine from others, so that `boot_ms` is only compared within one.
+/// Where the system does not say, each start counts as a boot: ages then go by the wall clock.
+#[must_use]
+pub fn boot_id() -> Id {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .ok()
+        .and_then(|text| uuid::Uuid::try_parse(text.trim()).ok())
+        .unwrap_or_else(uuid::Uuid::new_v4)
+        .into_bytes()
+}

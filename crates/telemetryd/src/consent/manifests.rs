@@ -1,0 +1,224 @@
+//! Manifests on disk: four places, the first that has one for a tool wins, whole (TOOLS.md).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use telemetry_policy::{Manifest, Origin, Registered};
+use telemetry_protocol::limits::is_tool_name;
+use tracing::warn;
+
+use crate::config::Places;
+
+/// A manifest larger than this is refused unread.
+pub const MAX_BYTES: u64 = 256 * 1024;
+
+/// A file that is no manifest, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestProblem {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, counted from 1.
+    pub line: u32,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What became of a manifest that a tool brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// Kept, and in force.
+    Registered,
+    /// It was there already, to the letter.
+    Unchanged,
+    /// One from the admin, the package manager or the user exists and counts.
+    Installed,
+}
+
+impl Registration {
+    /// The word in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Unchanged => "unchanged",
+            Self::Installed => "installed",
+        }
+    }
+}
+
+/// Reads all places. A file with a mistake disturbs no other tool; its own tool (by the file's name) then
+/// has no manifest at all, rather than one from a lower place.
+#[must_use]
+pub fn load(places: &Places) -> (BTreeMap<String, Registered>, Vec<ManifestProblem>) {
+    let mut manifests = BTreeMap::new();
+    let mut broken = BTreeSet::new();
+    let mut problems = Vec::new();
+    let origins = [Origin::Admin, Origin::Package, Origin::User];
+    let own = registered_dir(&places.state);
+    let installed = places.manifests.iter().zip(origins);
+    for (directory, origin) in installed.chain(std::iter::once((&own, Origin::Registered))) {
+        for file in toml_files(directory) {
+            let stem = file
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            match read(&file) {
+                Ok(manifest) => {
+                    if !broken.contains(&manifest.name) {
+                        let source = file.display().to_string();
+                        manifests.entry(manifest.name.clone()).or_insert(Registered {
+                            manifest,
+                            origin,
+                            source,
+                        });
+                    }
+                }
+                Err(mistakes) => {
+                    broken.insert(stem);
+                    problems.extend(mistakes);
+                }
+            }
+        }
+    }
+    (manifests, problems)
+}
+
+/// Keeps a manifest that a tool brought, unless one from above counts. The caller has parsed it.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn register(
+    state: &Path,
+    manifests: &BTreeMap<String, Registered>,
+    name: &str,
+    text: &str,
+) -> Result<Registration, String> {
+    if manifests
+        .get(name)
+        .is_some_and(|known| known.origin != Origin::Registered)
+    {
+        return Ok(Registration::Installed);
+    }
+    debug_assert!(is_tool_name(name), "the manifest was parsed");
+    let path = registered_dir(state).join(format!("{name}.toml"));
+    if std::fs::read_to_string(&path).is_ok_and(|kept| kept == text) {
+        return Ok(Registration::Unchanged);
+    }
+    crate::files::replace(&path, text.as_bytes())
+        .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    Ok(Registration::Registered)
+}
+
+fn registered_dir(state: &Path) -> PathBuf {
+    state.join("tools.d")
+}
+
+fn toml_files(directory: &Path) -> Vec<PathBuf> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            warn!(directory = %directory.display(), %error, "cannot read manifests");
+            return Vec::new();
+        }
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn read(file: &Path) -> Result<Manifest, Vec<ManifestProblem>> {
+    let problem = |line, message| ManifestProblem {
+        file: file.to_owned(),
+        line,
+        message,
+    };
+    let size = std::fs::metadata(file).map(|m| m.len());
+    if size.is_ok_and(|size| size > MAX_BYTES) {
+        return Err(vec![problem(1, format!("larger than {MAX_BYTES} bytes"))]);
+    }
+    let text = std::fs::read_to_string(file).map_err(|e| vec![problem(1, format!("cannot be read: {e}"))])?;
+    Manifest::parse(&text)
+        .map_err(|mistakes| mistakes.into_iter().map(|m| problem(m.line, m.message)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(home: &Path) -> Places {
+        Places {
+            mode: crate::config::Mode::User,
+            config: vec![home.join("config")],
+            consent: home.join("config"),
+            state: home.join("state"),
+            manifests: ["etc", "usr", "user"]
+                .iter()
+                .map(|name| home.join(name).join("tools.d"))
+                .collect(),
+            machine: vec![home.join("machine")],
+            socket: home.join("t.sock"),
+        }
+    }
+
+    #[test]
+    fn what_a_tool_brings_never_replaces_what_was_installed() {
+        let home = tempfile::tempdir().unwrap();
+        let places = places(home.path());
+        let text = "name = \"t\"\nevents = \"any\"\n";
+        let none = BTreeMap::new();
+        assert_eq!(
+            register(&places.state, &none, "t", text),
+            Ok(Registration::Registered)
+        );
+        assert_eq!(
+            register(&places.state, &none, "t", text),
+            Ok(Registration::Unchanged)
+        );
+        assert_eq!(load(&places).0["t"].origin, Origin::Registered);
+        std::fs::create_dir_all(&places.manifests[2]).unwrap();
+        std::fs::write(places.manifests[2].join("t.toml"), text).unwrap();
+        let (manifests, _) = load(&places);
+        assert_eq!(manifests["t"].origin, Origin::User);
+        assert_eq!(
+            register(&places.state, &manifests, "t", text),
+            Ok(Registration::Installed)
+        );
+    }
+
+    #[test]
+    fn a_broken_manifest_disturbs_no_other_tool_and_lets_no_lower_one_through() {
+        let home = tempfile::tempdir().unwrap();
+        let places = places(home.path());
+        std::fs::create_dir_all(&places.manifests[2]).unwrap();
+        std::fs::write(
+            places.manifests[2].join("a.toml"),
+            "name = \"a\"\nevents = \"any\"\n",
+        )
+        .unwrap();
+        std::fs::write(
+            places.manifests[2].join("b.toml"),
+            "name = \"b\"\neventz = \"any\"\n",
+        )
+        .unwrap();
+        register(
+            &places.state,
+            &BTreeMap::new(),
+            "b",
+            "name = \"b\"\nevents = \"any\"\n",
+        )
+        .unwrap();
+        let (manifests, problems) = load(&places);
+        assert_eq!(manifests.keys().collect::<Vec<_>>(), ["a"]);
+        assert!(
+            problems
+                .iter()
+                .any(|p| p.line == 2 && p.message.contains("did you mean events?")),
+            "{problems:?}"
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! Whether a path has changed since it was read: one `lstat`, no open.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// What tells one state of a path from another. `None`: nothing there, or nothing that may be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(Option<[i64; 6]>);
+
+impl Stamp {
+    /// Follows links, so that an edited target counts; a dangling link has the stamp of the link.
+    pub(super) fn of(path: &Path) -> Self {
+        let found = std::fs::metadata(path).or_else(|_| std::fs::symlink_metadata(path));
+        Self(found.ok().map(|m| {
+            // Bit patterns to compare; nobody counts with them.
+            [
+                m.dev().cast_signed(),
+                m.ino().cast_signed(),
+                m.size().cast_signed(),
+                m.mtime(),
+                m.mtime_nsec(),
+                m.ctime_nsec(),
+            ]
+        }))
+    }
+}
