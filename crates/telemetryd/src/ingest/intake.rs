@@ -1,0 +1,268 @@
+//! One read's lines become one append: each line is scanned once, its event goes through the policy, and
+//! only what is admitted becomes bytes for the queue (I3).
+
+use std::sync::Arc;
+
+use serde_json::json;
+use telemetry_policy::{Admission, Policy, admit};
+use telemetry_protocol::answer::{self, EventAnswer};
+use telemetry_protocol::event::{Ack, Event, Rejected};
+use telemetry_protocol::json as wire;
+use telemetry_protocol::reason::ErrorCode;
+use telemetry_protocol::request::Control;
+use telemetry_queue::{Append, Lane, Moment, NewEvent};
+use uuid::Uuid;
+
+use super::frame::Frame;
+use super::{Peer, Shared};
+use crate::config::Limits;
+
+/// What is to be answered for one line, in the order of the lines.
+#[derive(Debug)]
+pub(super) enum Slot {
+    /// Known already.
+    Ready(EventAnswer),
+    /// The next event of the append.
+    Event(Uuid, Ack),
+}
+
+/// What one read gave.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// Events, and answers between them.
+    Events(Append, Vec<Slot>),
+    /// A control request, or why it is none.
+    Control(Result<Control, Rejected>),
+}
+
+/// Turns lines into pieces. One for each connection: it remembers the lanes that it uses.
+pub(super) struct Intake<'s> {
+    shared: &'s Shared,
+    peer: Peer,
+    lanes: Vec<Arc<Lane>>,
+    members: Vec<wire::Member>,
+}
+
+/// Lanes that a connection remembers; a client speaks for one tool, a gateway for a few.
+const LANES: usize = 16;
+
+/// The state of one read.
+pub(super) struct Reading<'r> {
+    pub(super) policy: &'r Policy,
+    pub(super) limits: &'r Limits,
+    pub(super) at: Moment,
+    pub(super) pieces: Vec<Piece>,
+    append: Append,
+    slots: Vec<Slot>,
+}
+
+impl<'r> Reading<'r> {
+    pub(super) fn new(policy: &'r Policy, limits: &'r Limits, at: Moment, bytes: usize) -> Self {
+        let append = Append {
+            arena: Vec::with_capacity(bytes),
+            at,
+            ..Append::default()
+        };
+        Self {
+            policy,
+            limits,
+            at,
+            pieces: Vec::new(),
+            append,
+            slots: Vec::new(),
+        }
+    }
+
+    fn ready(&mut self, answer: EventAnswer) {
+        self.slots.push(Slot::Ready(answer));
+    }
+
+    fn cut(&mut self) {
+        if !self.slots.is_empty() {
+            let append = std::mem::take(&mut self.append);
+            self.append.at = self.at;
+            self.pieces
+                .push(Piece::Events(append, std::mem::take(&mut self.slots)));
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Vec<Piece> {
+        self.cut();
+        self.pieces
+    }
+}
+
+impl<'s> Intake<'s> {
+    pub(super) fn new(shared: &'s Shared, peer: Peer) -> Self {
+        Self {
+            shared,
+            peer,
+            lanes: Vec::new(),
+            members: Vec::new(),
+        }
+    }
+
+    /// One line.
+    pub(super) fn line(&mut self, frame: &Frame<'_>, reading: &mut Reading<'_>) {
+        let line = match frame {
+            Frame::Line(line) => *line,
+            Frame::TooLong(length) => {
+                self.refuse(
+                    reading,
+                    answer::too_large(*length, true, reading.limits.max_event_bytes),
+                    Ack::Queued,
+                );
+                return;
+            }
+        };
+        let mut members = std::mem::take(&mut self.members);
+        match wire::scan(line, reading.limits.max_depth, &mut members) {
+            Err(error) => {
+                let Rejected { code, message } = error.into();
+                self.refuse(
+                    reading,
+                    EventAnswer::Error {
+                        code,
+                        message,
+                        id: None,
+                    },
+                    Ack::Queued,
+                );
+            }
+            Ok(object) if object.get("op").is_some() => {
+                reading.cut();
+                let request = Control::parse(object.text);
+                if let Err(rejected) = &request {
+                    self.shared.counters.refuse(rejected.code);
+                }
+                reading.pieces.push(Piece::Control(request));
+            }
+            Ok(object) => match Event::parse(&object) {
+                Err(Rejected { code, message }) => {
+                    let id = object
+                        .get("id")
+                        .and_then(wire::string)
+                        .and_then(|id| Uuid::try_parse(&id).ok());
+                    self.refuse(
+                        reading,
+                        EventAnswer::Error { code, message, id },
+                        Ack::of(&object),
+                    );
+                }
+                Ok(event) => self.event(&event, reading),
+            },
+        }
+        self.members = members;
+    }
+
+    fn event(&mut self, event: &Event<'_>, reading: &mut Reading<'_>) {
+        let (shared, uid) = (self.shared, self.peer.uid);
+        if let Some(rate) = reading.limits.rate {
+            let granted = shared
+                .rates
+                .lock()
+                .is_ok_and(|mut rates| rates.take(uid, event.tool, rate, reading.at));
+            if !granted {
+                let message = format!(
+                    "more than {} events a second, {} at once (limits.rate)",
+                    rate.per_second, rate.burst
+                );
+                let answer = EventAnswer::Error {
+                    code: ErrorCode::RateLimited,
+                    message,
+                    id: event.id,
+                };
+                return self.refuse(reading, answer, event.ack);
+            }
+        }
+        let from = reading.append.arena.len();
+        match admit(
+            event,
+            reading.policy,
+            reading.at.wall_ms,
+            &mut reading.append.arena,
+        ) {
+            Admission::UnknownTool => {
+                let message =
+                    "tool: has no manifest here (defaults.unregistered_tools = \"refuse\")".to_owned();
+                let answer = EventAnswer::Error {
+                    code: ErrorCode::UnknownTool,
+                    message,
+                    id: event.id,
+                };
+                self.refuse(reading, answer, event.ack);
+            }
+            Admission::Declined { by, source } => {
+                shared.counters.decline(event.tool, by);
+                shared.tail.say(
+                    uid,
+                    event.tool,
+                    "declined",
+                    reading.at.wall_ms,
+                    json!({ "by": by, "source": source }),
+                );
+                if event.ack != Ack::None {
+                    reading.ready(EventAnswer::Declined {
+                        by,
+                        source,
+                        id: event.id,
+                    });
+                }
+            }
+            Admission::Admitted { destination, epoch } => {
+                let id = event.id.unwrap_or_else(|| {
+                    shared
+                        .ids
+                        .lock()
+                        .map_or_else(|_| Uuid::nil(), |mut ids| ids.make(reading.at))
+                });
+                shared.tail.say(
+                    uid,
+                    event.tool,
+                    "accepted",
+                    reading.at.wall_ms,
+                    json!({ "event": event.event, "id": id.to_string(), "destination": &*destination }),
+                );
+                reading.append.events.push(NewEvent {
+                    lane: self.lane(event.tool, &destination),
+                    id: id.into_bytes(),
+                    project: None,
+                    epoch,
+                    payload: from..reading.append.arena.len(),
+                });
+                reading.append.synced |= event.ack == Ack::Synced;
+                reading.slots.push(Slot::Event(id, event.ack));
+            }
+        }
+    }
+
+    fn refuse(&self, reading: &mut Reading<'_>, answer: EventAnswer, ack: Ack) {
+        if let EventAnswer::Error { code, .. } = &answer {
+            self.shared.counters.refuse(*code);
+        }
+        if ack != Ack::None {
+            reading.ready(answer);
+        }
+    }
+
+    fn lane(&mut self, tool: &str, destination: &Arc<str>) -> Arc<Lane> {
+        let known = self
+            .lanes
+            .iter()
+            .find(|lane| &*lane.tool == tool && lane.destination == *destination);
+        if let Some(lane) = known {
+            return Arc::clone(lane);
+        }
+        self.shared.consent.know(tool);
+        let lane = Arc::new(Lane {
+            uid: self.peer.uid,
+            destination: Arc::clone(destination),
+            tool: Arc::from(tool),
+        });
+        if self.lanes.len() == LANES {
+            self.lanes.remove(0);
+        }
+        self.lanes.push(Arc::clone(&lane));
+        lane
+    }
+}

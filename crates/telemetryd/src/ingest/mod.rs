@@ -1,0 +1,176 @@
+//! The way in: connections on the Unix socket, their lines, their answers.
+//!
+//! A connection reads lines and hands events to the queue a read at a time; its other half answers in the
+//! order of the requests. Every complete line that reached the socket is processed, whether or not its
+//! client still listens. Bounded everywhere (I6).
+
+mod answers;
+mod connection;
+mod frame;
+mod ids;
+mod intake;
+mod rate;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use telemetry_queue::Queue;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+pub use self::answers::{Answers, Ended};
+use self::ids::Ids;
+use self::rate::Rates;
+use crate::clock::Clock;
+use crate::config::Checked;
+use crate::consent::Consent;
+use crate::control::Service;
+use crate::control::tail::Tail;
+use crate::counters::Counters;
+use crate::phase::{Phase, PhaseReader};
+
+/// After a failed accept (no file descriptors left), the next one waits so long.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Who is at the other end, by the socket's credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The uid; every row carries it.
+    pub uid: u32,
+    /// The process, where the system says.
+    pub pid: Option<i32>,
+}
+
+/// What every connection is given.
+pub struct Shared {
+    /// Where events go.
+    pub queue: Queue,
+    /// Asked before each read's events.
+    pub consent: Arc<Consent>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The daemon's life.
+    pub phase: PhaseReader,
+    /// Numbers.
+    pub counters: Arc<Counters>,
+    /// Who watches live.
+    pub tail: Tail,
+    /// The settings, limits among them.
+    pub settings: watch::Receiver<Arc<Checked>>,
+    /// Answers control requests.
+    pub service: Arc<Service>,
+    /// The daemon's own uid.
+    pub uid: u32,
+    /// How many connections are open, for who waits for none.
+    pub open: watch::Sender<usize>,
+    ids: Mutex<Ids>,
+    rates: Mutex<Rates>,
+}
+
+/// What [`Shared`] is made of.
+#[expect(missing_docs, reason = "the fields of Shared")]
+pub struct Parts {
+    pub queue: Queue,
+    pub consent: Arc<Consent>,
+    pub clock: Arc<dyn Clock>,
+    pub phase: PhaseReader,
+    pub counters: Arc<Counters>,
+    pub tail: Tail,
+    pub settings: watch::Receiver<Arc<Checked>>,
+    pub service: Arc<Service>,
+    pub uid: u32,
+    pub open: watch::Sender<usize>,
+    /// Event ids come from it (I9).
+    pub seed: u64,
+}
+
+impl Shared {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            queue,
+            consent,
+            clock,
+            phase,
+            counters,
+            tail,
+            settings,
+            service,
+            uid,
+            open,
+            seed,
+        } = parts;
+        let (ids, rates) = (Mutex::new(Ids::new(seed)), Mutex::default());
+        Self {
+            queue,
+            consent,
+            clock,
+            phase,
+            counters,
+            tail,
+            settings,
+            service,
+            uid,
+            open,
+            ids,
+            rates,
+        }
+    }
+}
+
+/// Accepts and serves until the daemon drains; then serves what has come, and ends when all have left.
+pub async fn run(listener: UnixListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    let mut phase = shared.phase.clone();
+    loop {
+        let room = connections.len() < shared.settings.borrow().limits.max_connections;
+        tokio::select! {
+            accepted = listener.accept(), if room => match accepted {
+                Ok((stream, _)) => admit(stream, &shared, &mut connections),
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            },
+            Some(ended) = connections.join_next() => if let Err(error) = ended {
+                tracing::error!(%error, "a connection ended on a defect");
+            },
+            () = crate::phase::reached(&mut phase, Phase::Closing) => break,
+        }
+    }
+    // Whoever was in the backlog has been let in as far as the client can tell.
+    while let Some(Ok((stream, _))) = futures_util::FutureExt::now_or_never(listener.accept()) {
+        admit(stream, &shared, &mut connections);
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+fn admit(stream: UnixStream, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
+    let peer = match stream.peer_cred() {
+        Ok(cred) => Peer {
+            uid: cred.uid(),
+            pid: cred.pid(),
+        },
+        Err(error) => {
+            warn!(%error, "a connection without credentials was closed");
+            return;
+        }
+    };
+    // User mode: the socket is 0600, so this is the user or root; anybody else came past the permissions.
+    if peer.uid != shared.uid && peer.uid != 0 {
+        warn!(uid = peer.uid, "a connection of another user was closed");
+        return;
+    }
+    debug!(uid = peer.uid, pid = peer.pid, "connection");
+    shared.counters.connections.add(1);
+    shared.open.send_modify(|open| *open += 1);
+    let shared = Arc::clone(shared);
+    connections.spawn(async move {
+        connection::serve(stream, peer, &shared).await;
+        shared.open.send_modify(|open| *open = open.saturating_sub(1));
+    });
+}
