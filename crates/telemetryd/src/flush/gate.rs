@@ -1,0 +1,61 @@
+//! The gate that the delivery room asks before it dials and before the first byte (I3): is every event of
+//! this batch still allowed, under the epoch it was accepted under?
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use telemetry_delivery::Gate;
+use telemetry_queue::{Claimed, Filter};
+
+use crate::consent::Consent;
+
+/// A batch's gate: its tools, each with the oldest epoch among its events.
+#[derive(Debug)]
+pub(super) struct BatchGate<'c> {
+    consent: &'c Consent,
+    tools: BTreeMap<Arc<str>, u64>,
+}
+
+impl<'c> BatchGate<'c> {
+    pub(super) fn new(consent: &'c Consent, batch: &Claimed) -> Self {
+        let mut tools: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        for event in &batch.events {
+            match tools.get_mut(&event.tool) {
+                Some(oldest) => *oldest = event.epoch.min(*oldest),
+                None => {
+                    tools.insert(Arc::clone(&event.tool), event.epoch);
+                }
+            }
+        }
+        Self { consent, tools }
+    }
+
+    /// What must be purged before the rest may go; empty when the gate is open.
+    pub(super) fn withdrawn(&self) -> Vec<Filter> {
+        let policy = self.consent.current();
+        let withdrawn = self.tools.iter().filter_map(|(name, oldest)| {
+            let tool = policy.tool_with_rows(name);
+            let filter = Filter {
+                tool: Some(Arc::clone(name)),
+                ..Filter::default()
+            };
+            if !tool.allowed() {
+                Some(filter)
+            } else if *oldest < tool.epoch {
+                Some(Filter {
+                    epoch_below: Some(tool.epoch),
+                    ..filter
+                })
+            } else {
+                None
+            }
+        });
+        withdrawn.collect()
+    }
+}
+
+impl Gate for BatchGate<'_> {
+    fn open(&self) -> bool {
+        self.withdrawn().is_empty()
+    }
+}

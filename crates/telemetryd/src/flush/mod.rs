@@ -1,0 +1,205 @@
+//! The way out of the queue: a flusher for each destination, told apart by name, kept in step with the
+//! config. Bounded, woken by what changes, asleep when nothing waits (I6, I11).
+
+mod destination;
+mod gate;
+pub mod state;
+pub mod trigger;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use telemetry_delivery::{Client, Destination};
+use telemetry_queue::Queue;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::error;
+
+use self::destination::Flusher;
+pub(crate) use self::destination::request_of;
+use self::state::State;
+use crate::clock::Clock;
+use crate::config::Checked;
+use crate::consent::Consent;
+use crate::control::tail::Tail;
+use crate::counters::Counters;
+use crate::phase::{Phase, PhaseReader};
+
+/// How each destination is, for `status`.
+pub type States = watch::Sender<BTreeMap<Arc<str>, State>>;
+
+/// What every flusher is given.
+pub struct Shared {
+    /// Where rows come from.
+    pub queue: Queue,
+    /// Asked before each batch.
+    pub consent: Arc<Consent>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The daemon's life.
+    pub phase: PhaseReader,
+    /// Numbers.
+    pub counters: Arc<Counters>,
+    /// Who watches live.
+    pub tail: Tail,
+    /// All randomness comes from here (I9).
+    pub seed: u64,
+    /// [`trigger::percent`] of this machine.
+    pub percent: u32,
+}
+
+/// What somebody asks of a flusher.
+enum Order {
+    Flush,
+    Pause(Option<Duration>),
+    Resume,
+    Settings(Box<Destination>, Box<Client>),
+}
+
+/// What control asks of the flushers; `destination` absent: all of them.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Send what waits, past a backoff.
+    Flush {
+        /// Which.
+        destination: Option<String>,
+    },
+    /// Send nothing, for this long or until `resume`.
+    Pause {
+        /// Which.
+        destination: Option<String>,
+        /// How long.
+        hold: Option<Duration>,
+    },
+    /// Send again, and take a hold for mended.
+    Resume {
+        /// Which.
+        destination: Option<String>,
+    },
+}
+
+/// Control's end.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    states: watch::Receiver<BTreeMap<Arc<str>, State>>,
+}
+
+impl Handle {
+    /// Passes a command on. After the end of the flushers it is nobody's.
+    pub async fn order(&self, command: Command) {
+        let _ = self.commands.send(command).await;
+    }
+
+    /// How each destination is.
+    #[must_use]
+    pub fn states(&self) -> watch::Receiver<BTreeMap<Arc<str>, State>> {
+        self.states.clone()
+    }
+}
+
+/// The room, before it runs.
+pub struct Flush {
+    shared: Arc<Shared>,
+    settings: watch::Receiver<Arc<Checked>>,
+    commands: mpsc::Receiver<Command>,
+    states: States,
+}
+
+/// Makes the room and its handle. Commands are few and people's: 16 may wait.
+#[must_use]
+pub fn new(shared: Shared, settings: watch::Receiver<Arc<Checked>>) -> (Flush, Handle) {
+    let (sender, commands) = mpsc::channel(16);
+    let states = watch::Sender::new(BTreeMap::new());
+    let handle = Handle {
+        commands: sender,
+        states: states.subscribe(),
+    };
+    (
+        Flush {
+            shared: Arc::new(shared),
+            settings,
+            commands,
+            states,
+        },
+        handle,
+    )
+}
+
+impl Flush {
+    /// Runs until every flusher has left: draining lets them finish, stopping sends them home.
+    pub async fn run(mut self) {
+        let mut flushers = JoinSet::new();
+        let mut desks: HashMap<Arc<str>, mpsc::Sender<Order>> = HashMap::new();
+        self.arrange(&mut flushers, &mut desks).await;
+        let mut phase = self.shared.phase.clone();
+        loop {
+            let running = *phase.borrow() == Phase::Running;
+            if !running && flushers.is_empty() {
+                return;
+            }
+            tokio::select! {
+                Some(ended) = flushers.join_next() => if let Err(error) = ended {
+                    error!(%error, "a flusher ended on a defect; its events wait for the next start");
+                },
+                changed = self.settings.changed() => if changed.is_ok() {
+                    self.arrange(&mut flushers, &mut desks).await;
+                },
+                Some(command) = self.commands.recv() => route(&desks, command).await,
+                _ = phase.changed() => {}
+            }
+        }
+    }
+
+    /// Brings the flushers in step with the config.
+    async fn arrange(&self, flushers: &mut JoinSet<()>, desks: &mut HashMap<Arc<str>, mpsc::Sender<Order>>) {
+        let checked = Arc::clone(&self.settings.borrow());
+        desks.retain(|name, _| checked.destinations.contains_key(name));
+        self.states
+            .send_modify(|states| states.retain(|name, _| checked.destinations.contains_key(name)));
+        let kept = self.shared.queue.destination_states().await.unwrap_or_default();
+        for (name, settings) in &checked.destinations {
+            let client = match Client::new(settings, crate::VERSION) {
+                Ok(client) => client,
+                Err(error) => {
+                    // The config was checked with the same rules; this is a defect, and nothing is lost.
+                    error!(destination = %name, %error, "cannot make a client");
+                    continue;
+                }
+            };
+            if let Some(desk) = desks.get(name) {
+                let order = Order::Settings(Box::new(settings.clone()), Box::new(client));
+                if desk.send(order).await.is_err() {
+                    error!(destination = %name, "its flusher has ended; its events wait for the next start");
+                }
+                continue;
+            }
+            let text = kept
+                .iter()
+                .find(|(known, _)| known == name)
+                .map_or("", |(_, text)| text);
+            let state = State::restore(text, self.shared.clock.now(), settings.retry.max);
+            let (desk, orders) = mpsc::channel(16);
+            let (shared, states) = (Arc::clone(&self.shared), self.states.clone());
+            flushers.spawn(Flusher::new(shared, settings.clone(), client, state, states, orders).run());
+            desks.insert(Arc::clone(name), desk);
+        }
+    }
+}
+
+async fn route(desks: &HashMap<Arc<str>, mpsc::Sender<Order>>, command: Command) {
+    let (Command::Flush { destination }
+    | Command::Pause { destination, .. }
+    | Command::Resume { destination }) = &command;
+    for (name, desk) in desks {
+        if destination.as_deref().is_none_or(|wanted| wanted == &**name) {
+            let order = match &command {
+                Command::Flush { .. } => Order::Flush,
+                Command::Pause { hold, .. } => Order::Pause(*hold),
+                Command::Resume { .. } => Order::Resume,
+            };
+            let _ = desk.send(order).await;
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What is remembered of a destination between attempts and between starts: how it answers, when to try
+//! again, what it takes. Kept as text beside the queue's rows, in the same transaction as the settlement.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use telemetry_delivery::RETRY_AFTER_MAX;
+use telemetry_queue::Moment;
+
+/// A learned limit doubles again after so long (DELIVERY.md, 413).
+const RELEARN_MS: i64 = 24 * 60 * 60 * 1000;
+/// No limit below this is learned: one event of that size is then parked, not split for ever.
+const LEAST_BYTES: u64 = 1024;
+/// A streak of success this long makes the next failure the first "after a long healthy time".
+const HEALTHY_MS: i64 = 10 * 60 * 1000;
+
+/// How a destination is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// It answers, or was never asked.
+    #[default]
+    Idle,
+    /// It does not answer as it should: tried again later.
+    Backoff,
+    /// A captive portal answers in its place.
+    Captive,
+    /// Its operator has to change something.
+    Held,
+    /// It said that it is gone (410).
+    Closed,
+}
+
+/// A moment in the future, by the clock that counts suspend, and by the wall for people and restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadline {
+    /// Wall clock, milliseconds.
+    pub wall_ms: i64,
+    #[serde(skip)]
+    boot_ms: u64,
+}
+
+impl Deadline {
+    /// `wait` from now.
+    #[must_use]
+    pub fn after(now: Moment, wait: Duration) -> Self {
+        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            wall_ms: now.wall_ms.saturating_add_unsigned(ms),
+            boot_ms: now.boot_ms.saturating_add(ms),
+        }
+    }
+
+    /// How long it still is; `None` when it is over.
+    #[must_use]
+    pub fn left(self, now: Moment) -> Option<Duration> {
+        self.boot_ms
+            .checked_sub(now.boot_ms)
+            .filter(|ms| *ms > 0)
+            .map(Duration::from_millis)
+    }
+
+    /// After a restart only the wall clock is known; a clock that was set wrong must not wait for years.
+    fn restored(self, now: Moment, at_most: Duration) -> Self {
+        let left = u64::try_from(self.wall_ms.saturating_sub(now.wall_ms)).unwrap_or(0);
+        Self::after(now, Duration::from_millis(left).min(at_most))
+    }
+}
+
+/// The destination's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// How it is.
+    pub condition: Condition,
+    /// Why it is held, captive, closed: a word for `status`.
+    pub reason: Option<String>,
+    /// Failed attempts since the last success.
+    pub attempts: u32,
+    /// Nothing goes before this, `flush` aside.
+    pub next_try: Option<Deadline>,
+    /// Nothing goes before this, `flush` included.
+    pub retry_after: Option<Deadline>,
+    /// What went wrong last, for people.
+    pub last_error: Option<String>,
+    /// Wall clock of the first success since the last failure, milliseconds.
+    pub healthy_since_ms: Option<i64>,
+    /// Bytes that it takes, learned from a 413.
+    pub learned_max_bytes: Option<u64>,
+    /// Wall clock when that was learned, milliseconds.
+    pub learned_at_ms: i64,
+    /// A person stopped it, until then or until `resume`.
+    pub paused: bool,
+    /// See `paused`.
+    pub paused_until: Option<Deadline>,
+    /// A request is under way.
+    #[serde(skip)]
+    pub sending: bool,
+}
+
+impl State {
+    /// What was kept, deadlines bounded: a wait is at most as long as it could have been.
+    #[must_use]
+    pub fn restore(text: &str, now: Moment, longest_wait: Duration) -> Self {
+        let mut state: Self = serde_json::from_str(text).unwrap_or_default();
+        state.next_try = state.next_try.map(|d| d.restored(now, longest_wait));
+        state.retry_after = state.retry_after.map(|d| d.restored(now, RETRY_AFTER_MAX));
+        state.paused_until = state
+            .paused_until
+            .map(|d| d.restored(now, Duration::from_secs(u32::MAX.into())));
+        state
+    }
+
+    /// As it is kept.
+    #[must_use]
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The word of `status`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self.condition {
+            _ if self.paused => "paused",
+            _ if self.sending => "sending",
+            Condition::Idle => "idle",
+            Condition::Backoff => "backoff",
+            Condition::Captive => "captive",
+            Condition::Held => "held",
+            Condition::Closed => "closed",
+        }
+    }
+
+    /// It took a batch.
+    pub fn succeeded(&mut self, now: Moment) {
+        self.condition = Condition::Idle;
+        self.reason = None;
+        self.attempts = 0;
+        self.next_try = None;
+        self.retry_after = None;
+        self.last_error = None;
+        self.healthy_since_ms.get_or_insert(now.wall_ms);
+    }
+
+    /// It did not: wait.
+    pub fn failed(&mut self, condition: Condition, reason: Option<String>, error: String, until: Deadline) {
+        self.condition = condition;
+        self.reason = reason;
+        self.attempts = self.attempts.saturating_add(1);
+        self.next_try = Some(until);
+        self.last_error = Some(error);
+        self.healthy_since_ms = None;
+    }
+
+    /// Whether a failure now would be the first after a long healthy time.
+    #[must_use]
+    pub fn long_healthy(&self, now: Moment) -> bool {
+        self.healthy_since_ms
+            .is_some_and(|since| now.wall_ms.saturating_sub(since) >= HEALTHY_MS)
+    }
+
+    /// A batch of so many encoded bytes was too large.
+    pub fn learn_too_large(&mut self, bytes: u64, now: Moment) {
+        self.learned_max_bytes = Some((bytes / 2).max(LEAST_BYTES));
+        self.learned_at_ms = now.wall_ms;
+    }
+
+    /// Encoded bytes that a batch may have: what was learned, doubled each day, at most `configured`.
+    pub fn max_bytes(&mut self, configured: u64, now: Moment) -> u64 {
+        let Some(learned) = self.learned_max_bytes else {
+            return configured;
+        };
+        let days = now.wall_ms.saturating_sub(self.learned_at_ms).max(0) / RELEARN_MS;
+        let grown = learned
+            .checked_shl(u32::try_from(days).unwrap_or(u32::MAX))
+            .filter(|g| *g >= learned);
+        match grown {
+            Some(grown) if grown < configured => grown,
+            _ => {
+                self.learned_max_bytes = None;
+                configured
+            }
+        }
+    }
+
+    /// A pause that is over is no pause.
+    pub fn end_pause(&mut self, now: Moment) {
+        if self.paused && self.paused_until.is_some_and(|until| until.left(now).is_none()) {
+            self.paused = false;
+            self.paused_until = None;
+        }
+    }
+
+    /// A person changed something: what held it may be mended.
+    pub fn release(&mut self) {
+        if matches!(self.condition, Condition::Held | Condition::Closed) {
+            self.condition = Condition::Idle;
+            self.reason = None;
+            self.next_try = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Moment {
+        Moment {
+            wall_ms: 1_800_000_000_000 + i64::try_from(ms).unwrap(),
+            boot_ms: ms,
+        }
+    }
+
+    #[test]
+    fn a_deadline_survives_a_restart_and_a_wrong_clock() {
+        let mut state = State::default();
+        state.failed(
+            Condition::Backoff,
+            None,
+            "x".into(),
+            Deadline::after(at(0), Duration::from_secs(60)),
+        );
+        let text = state.text();
+        let later = State::restore(&text, at(20_000), Duration::from_secs(1800));
+        assert_eq!(
+            later.next_try.unwrap().left(at(20_000)),
+            Some(Duration::from_secs(40))
+        );
+        // The clock was set back a year: the wait is as long as it could have been, no longer.
+        let back = Moment {
+            wall_ms: at(0).wall_ms - 31_536_000_000,
+            boot_ms: 5,
+        };
+        let state = State::restore(&text, back, Duration::from_secs(1800));
+        assert_eq!(
+            state.next_try.unwrap().left(back),
+            Some(Duration::from_secs(1800))
+        );
+        assert_eq!(
+            State::restore("not json", at(0), Duration::ZERO),
+            State::default()
+        );
+    }
+
+    #[test]
+    fn a_learned_limit_doubles_each_day_until_it_is_none() {
+        let mut state = State::default();
+        state.learn_too_large(100_000, at(0));
+        assert_eq!(state.max_bytes(262_144, at(0)), 50_000);
+        let day = |n: u64| at(n * 86_400_000);
+        assert_eq!(state.max_bytes(262_144, day(1)), 100_000);
+        assert_eq!(state.max_bytes(262_144, day(2)), 200_000);
+        assert_eq!(state.max_bytes(262_144, day(3)), 262_144);
+        assert_eq!(state.learned_max_bytes, None);
+    }
+}
