@@ -1,0 +1,158 @@
+//! `consent` and `register`: the user's own word, and the manifests that tools bring.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use telemetry_policy::{Manifest, Policy};
+use telemetry_protocol::consent::Verdict;
+use telemetry_protocol::reason::ErrorCode;
+use telemetry_protocol::request::ConsentAction;
+use telemetry_queue::{Filter, PurgeReason, Purged, QueueError};
+
+use super::{Service, end, refuse};
+use crate::ingest::{Answers, Ended};
+
+impl Service {
+    pub(super) async fn consent(
+        &self,
+        action: ConsentAction,
+        tool: Option<&str>,
+        out: &mut Answers,
+    ) -> Result<(), Ended> {
+        let word = match action {
+            ConsentAction::Show | ConsentAction::Explain => return self.explain(tool, out).await,
+            ConsentAction::Noticed => {
+                let Some(tool) = tool else {
+                    out.error(
+                        ErrorCode::InvalidEvent,
+                        "tool: missing; expected the tool whose notice was shown",
+                    );
+                    return Ok(());
+                };
+                return match self.consent.notice_shown(tool) {
+                    Ok(()) => out.line(&json!({ "ok": true, "status": "noticed" })).await,
+                    Err(message) => {
+                        out.error(ErrorCode::Storage, &message);
+                        Ok(())
+                    }
+                };
+            }
+            ConsentAction::Allow => Some(true),
+            ConsentAction::Deny => Some(false),
+            ConsentAction::Reset => None,
+        };
+        let policy = match self.consent.change(tool, word) {
+            Ok(policy) => policy,
+            Err(message) => {
+                out.error(ErrorCode::Storage, &message);
+                return Ok(());
+            }
+        };
+        match self.purge_withdrawn(&policy).await {
+            Ok(purged) => {
+                let verdict = tool.map(|tool| policy.tool_with_rows(tool).decision.verdict.as_str());
+                let line = json!({
+                    "ok": true, "status": "changed", "verdict": verdict,
+                    "purged": purged.queued + purged.parked, "sent_bodies": purged.sent_bodies,
+                    "cancelled": 0, "reached": [self.socket.display().to_string()], "not_reached": [],
+                });
+                out.line(&line).await
+            }
+            Err(error) => {
+                refuse(&error, out);
+                Ok(())
+            }
+        }
+    }
+
+    /// Erases the rows of every tool that may not send any more.
+    async fn purge_withdrawn(&self, policy: &Policy) -> Result<Purged, QueueError> {
+        purge_withdrawn(&self.queue, policy, self.clock.now()).await
+    }
+
+    async fn explain(&self, tool: Option<&str>, out: &mut Answers) -> Result<(), Ended> {
+        let policy = self.consent.current();
+        let names: Vec<String> = match tool {
+            Some(tool) => vec![tool.to_owned()],
+            None => policy.tools().map(|(name, _)| name.to_owned()).collect(),
+        };
+        for name in &names {
+            out.line(&explained(&policy, name)).await?;
+        }
+        out.line(&end(names.len() as u64)).await
+    }
+
+    pub(super) fn register(&self, text: &str) -> Value {
+        let refused = |code: ErrorCode, message: &str| {
+            self.counters.refuse(code);
+            json!({ "ok": false, "error": code.as_str(), "message": message })
+        };
+        let manifest = match Manifest::parse(text) {
+            Ok(manifest) => manifest,
+            Err(mistakes) => {
+                let list = mistakes
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("; ");
+                return refused(ErrorCode::InvalidEvent, &format!("manifest: {list}"));
+            }
+        };
+        if let Err((code, message)) = manifest.may_register() {
+            return refused(code, &message);
+        }
+        match self.consent.register(&manifest.name, text) {
+            Ok(done) => json!({ "ok": true, "status": done.as_str() }),
+            Err(message) => refused(ErrorCode::Storage, &message),
+        }
+    }
+}
+
+/// Erases the rows, queued and parked, and the sent bodies, of every tool that has some and may not send
+/// any more; each purge is booked (I2, I3).
+///
+/// # Errors
+/// What the queue said; a part may have been purged.
+pub(crate) async fn purge_withdrawn(
+    queue: &telemetry_queue::Queue,
+    policy: &Policy,
+    now: telemetry_queue::Moment,
+) -> Result<Purged, QueueError> {
+    let books = queue.books(None).await?;
+    let tools: BTreeSet<Arc<str>> = books.into_iter().map(|book| book.lane.tool).collect();
+    let mut sum = Purged::default();
+    for tool in tools {
+        if !policy.tool_with_rows(&tool).allowed() {
+            let filter = Filter {
+                tool: Some(tool),
+                ..Filter::default()
+            };
+            let purged = queue.purge(filter, PurgeReason::Consent, now).await?;
+            sum.queued += purged.queued;
+            sum.parked += purged.parked;
+            sum.sent_bodies += purged.sent_bodies;
+        }
+    }
+    Ok(sum)
+}
+
+fn explained(policy: &Policy, name: &str) -> Value {
+    let tool = policy.tool_with_rows(name);
+    let decision = &tool.decision;
+    let chain: Vec<Value> = decision
+        .chain
+        .iter()
+        .map(|link| {
+            json!({
+                "layer": link.fact.layer.as_str(), "verdict": link.fact.verdict.map_or("none", Verdict::as_str),
+                "source": link.fact.source, "line": link.fact.line, "detail": link.fact.detail,
+                "decides": link.decides,
+            })
+        })
+        .collect();
+    json!({
+        "tool": name, "verdict": decision.verdict.as_str(), "by": decision.by.as_str(),
+        "source": decision.source, "chain": chain,
+    })
+}

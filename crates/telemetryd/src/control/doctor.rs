@@ -1,0 +1,103 @@
+//! `doctor`: the daemon's half of the checks; the command line adds what can be seen from outside.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use telemetry_queue::QueueError;
+
+use super::Service;
+
+impl Service {
+    pub(super) async fn doctor(&self) -> Result<Vec<Value>, QueueError> {
+        let mut checks = Vec::new();
+        let mut add = |check: &str, state: &str, detail: String, hint: Option<&str>| {
+            checks.push(json!({ "check": check, "state": state, "detail": detail, "hint": hint }));
+        };
+        let books = self.queue.books(None).await?;
+        match books.iter().filter(|book| !book.balanced()).count() {
+            0 => add("books", "ok", format!("{} balance", books.len()), None),
+            n => add(
+                "books",
+                "fail",
+                format!("{n} do not balance"),
+                Some("please report this; nothing is deleted"),
+            ),
+        }
+        let checked = self.queue.checked().await?;
+        let differing = checked.differences.len();
+        match (&checked.integrity, differing) {
+            (Some(said), _) => add(
+                "integrity",
+                "fail",
+                said.clone(),
+                Some("stop and start the daemon: it salvages what can be read"),
+            ),
+            (None, 0) if checked.complete => {
+                add("integrity", "ok", format!("{} rows counted", checked.rows), None)
+            }
+            (None, 0) => add(
+                "integrity",
+                "ok",
+                format!("{} rows counted so far", checked.rows),
+                None,
+            ),
+            (None, n) => add(
+                "integrity",
+                "fail",
+                format!("{n} books differ from their rows"),
+                Some("please report this"),
+            ),
+        }
+        let view = Arc::clone(&self.queue.view().borrow());
+        if view.disk_full {
+            add(
+                "disk",
+                "fail",
+                "the last write found the disk full".to_owned(),
+                Some("free some space; it recovers by itself"),
+            );
+        } else {
+            let max = self.settings.borrow().queue.max_bytes;
+            add("disk", "ok", format!("{} of {max} bytes used", view.bytes), None);
+        }
+        if let Some(moved) = &self.moved {
+            add(
+                "file system",
+                "warn",
+                moved.clone(),
+                Some("a network file system cannot hold the queue"),
+            );
+        }
+        for problem in self.consent.problems() {
+            let detail = format!("{}:{}: {}", problem.file.display(), problem.line, problem.message);
+            add(
+                "manifests",
+                "fail",
+                detail,
+                Some("the tool has no manifest until this is mended"),
+            );
+        }
+        for state in self.flush.states().borrow().iter() {
+            let (name, state) = state;
+            let detail = |word: &str| {
+                let error = state
+                    .last_error
+                    .as_deref()
+                    .or(state.reason.as_deref())
+                    .unwrap_or("-");
+                format!("{name} is {word}: {error}")
+            };
+            match state.word() {
+                word @ ("held" | "closed") => add(
+                    "destination",
+                    "fail",
+                    detail(word),
+                    Some("mend the setting or the endpoint, then 'telemetryctl resume'"),
+                ),
+                word @ ("backoff" | "captive" | "paused") => add("destination", "warn", detail(word), None),
+                _ => add("destination", "ok", format!("{name} is in order"), None),
+            }
+        }
+        Ok(checks)
+    }
+}

@@ -1,0 +1,152 @@
+//! Requests that take their time: `flush` that waits, and `tail`. They hold back those behind them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::Service;
+use crate::flush;
+use crate::ingest::{Answers, Ended, Peer};
+use crate::phase::{Phase, reached};
+
+/// How long a `flush` waits when nobody says.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// What has to leave before a flush is done: for each destination, how many have left by then.
+type Marks = BTreeMap<Arc<str>, u64>;
+
+impl Service {
+    pub(super) async fn flush(
+        &self,
+        destination: Option<String>,
+        wait: bool,
+        timeout: Option<Duration>,
+        out: &mut Answers,
+    ) -> Result<(), Ended> {
+        if !self.known(destination.as_deref(), out) {
+            return Ok(());
+        }
+        let (marks, waiting) = self.marks(destination.as_deref());
+        self.flush.order(flush::Command::Flush { destination }).await;
+        if !wait {
+            return out
+                .line(&json!({ "ok": true, "settled": 0, "left": waiting }))
+                .await;
+        }
+        let mut view = self.queue.view();
+        let mut states = self.flush.states();
+        let mut phase = self.phase.clone();
+        let deadline = tokio::time::sleep(timeout.unwrap_or(WAIT));
+        tokio::pin!(deadline);
+        let mut timed_out = false;
+        loop {
+            let left = self.left(&marks);
+            let stuck = self.stuck(&left);
+            if left.values().sum::<u64>() == 0 || timed_out || stuck {
+                let left_sum: u64 = left.values().sum();
+                let why: Vec<Value> = self.why(&left);
+                return out
+                    .line(&json!({
+                        "ok": true, "settled": waiting.saturating_sub(left_sum), "left": left_sum,
+                        "timed_out": timed_out && left_sum > 0, "why": why,
+                    }))
+                    .await;
+            }
+            tokio::select! {
+                _ = view.changed() => {}
+                _ = states.changed() => {}
+                () = reached(&mut phase, Phase::Stopping) => timed_out = true,
+                () = &mut deadline => timed_out = true,
+            }
+        }
+    }
+
+    fn marks(&self, destination: Option<&str>) -> (Marks, u64) {
+        let view = Arc::clone(&self.queue.view().borrow());
+        let wanted = view
+            .destinations
+            .iter()
+            .filter(|(name, _)| destination.is_none_or(|wanted| wanted == &**name));
+        let mut sum = 0;
+        let marks = wanted
+            .map(|(name, waiting)| {
+                sum += waiting.events + waiting.leased;
+                (Arc::clone(name), waiting.left + waiting.events + waiting.leased)
+            })
+            .collect();
+        (marks, sum)
+    }
+
+    fn left(&self, marks: &Marks) -> Marks {
+        let view = Arc::clone(&self.queue.view().borrow());
+        let left = marks.iter().map(|(name, mark)| {
+            let waiting = view
+                .destinations
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, waiting)| waiting);
+            // Nothing at all left means done, whatever the counts say.
+            let left = waiting.map_or(0, |w| mark.saturating_sub(w.left).min(w.events + w.leased));
+            (Arc::clone(name), left)
+        });
+        left.filter(|(_, left)| *left > 0).collect()
+    }
+
+    /// Whether nothing that is left can move now: held, paused, closed, under `Retry-After`, no destination.
+    fn stuck(&self, left: &Marks) -> bool {
+        let states = self.flush.states();
+        let states = states.borrow();
+        let now = self.clock.now();
+        !left.is_empty()
+            && left.keys().all(|name| match states.get(name) {
+                None => !self.settings.borrow().destinations.contains_key(name),
+                Some(state) => {
+                    matches!(state.word(), "held" | "paused" | "closed")
+                        || state.retry_after.is_some_and(|until| until.left(now).is_some())
+                }
+            })
+    }
+
+    fn why(&self, left: &Marks) -> Vec<Value> {
+        let states = self.flush.states();
+        let states = states.borrow();
+        let why = left.iter().map(|(name, count)| match states.get(name) {
+            Some(state) => json!({
+                "destination": &**name, "left": count, "state": state.word(), "reason": state.reason,
+                "last_error": state.last_error,
+            }),
+            None => {
+                json!({ "destination": &**name, "left": count, "state": "held", "reason": "no_destination" })
+            }
+        });
+        why.collect()
+    }
+
+    pub(super) async fn tail(&self, tool: Option<&str>, peer: Peer, out: &mut Answers) -> Result<(), Ended> {
+        let mut lines = self.tail.watch();
+        let mut phase = self.phase.clone();
+        loop {
+            let line = tokio::select! {
+                line = lines.recv() => line,
+                () = out.client_closed() => return Ok(()),
+                () = reached(&mut phase, Phase::Closing) => return Ok(()),
+            };
+            match line {
+                // In user mode all rows are this user's, root's own events among them.
+                Ok(line) if tool.is_none_or(|tool| tool == &*line.tool) => {
+                    let _ = (peer, line.uid);
+                    out.line_now(&line.value).await?;
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(missed)) => {
+                    out.line_now(&json!({ "what": "missed", "events": missed }))
+                        .await?;
+                }
+                Err(RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+}

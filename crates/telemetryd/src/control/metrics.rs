@@ -1,0 +1,183 @@
+//! `metrics`: OpenMetrics text (openmetrics.io, version 1.0). Counters begin at zero with each start, the
+//! books' do not.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use telemetry_queue::{Book, QueueError};
+
+use super::Service;
+
+/// One column of the books.
+type Number = fn(&Book) -> u64;
+
+impl Service {
+    pub(super) async fn metrics(&self) -> Result<String, QueueError> {
+        let books = self.queue.books(None).await?;
+        let view = Arc::clone(&self.queue.view().borrow());
+        let mut text = Text::default();
+        text.family("telemetryd_build", "info", "The version.");
+        text.sample("telemetryd_build_info", &[("version", crate::VERSION)], 1);
+        let moves: [(&str, Number); 6] = [
+            ("accepted", |b| b.accepted),
+            ("delivered", |b| b.delivered),
+            ("evicted", |b| b.evicted),
+            ("expired", |b| b.expired),
+            ("purged", |b| b.purged),
+            ("lost", |b| b.lost),
+        ];
+        for (name, number) in moves {
+            let family = format!("telemetryd_events_{name}");
+            text.family(&family, "counter", &format!("Events {name}, by the books."));
+            for book in &books {
+                text.sample(&format!("{family}_total"), &labels(book), number(book));
+            }
+        }
+        let places: [(&str, Number); 2] = [("queued", |b| b.queued), ("parked", |b| b.parked)];
+        for (name, number) in places {
+            let family = format!("telemetryd_events_{name}");
+            text.family(&family, "gauge", &format!("Events {name} now."));
+            for book in &books {
+                text.sample(&family, &labels(book), number(book));
+            }
+        }
+        text.family(
+            "telemetryd_events_declined",
+            "counter",
+            "Events that consent declined since the start.",
+        );
+        for (tool, layers) in self.counters.declined() {
+            for (layer, count) in layers {
+                text.sample(
+                    "telemetryd_events_declined_total",
+                    &[("tool", &tool), ("by", layer)],
+                    count,
+                );
+            }
+        }
+        text.family(
+            "telemetryd_requests_refused",
+            "counter",
+            "Lines answered with an error since the start.",
+        );
+        for (code, count) in self.counters.refused() {
+            text.sample("telemetryd_requests_refused_total", &[("error", code)], count);
+        }
+        let numbers = &self.counters;
+        for (name, kind, help, value) in [
+            (
+                "telemetryd_connections",
+                "counter",
+                "Connections accepted.",
+                numbers.connections.get(),
+            ),
+            (
+                "telemetryd_connections_cut_off",
+                "counter",
+                "Clients that did not read.",
+                numbers.cut_off.get(),
+            ),
+            (
+                "telemetryd_lines_truncated",
+                "counter",
+                "Last lines without a newline.",
+                numbers.truncated.get(),
+            ),
+            (
+                "telemetryd_events_duplicate",
+                "counter",
+                "Events that were queued already.",
+                numbers.duplicates.get(),
+            ),
+            (
+                "telemetryd_delivery_requests",
+                "counter",
+                "Requests to endpoints.",
+                numbers.requests.get(),
+            ),
+            (
+                "telemetryd_delivery_failures",
+                "counter",
+                "Requests that did not deliver.",
+                numbers.failures.get(),
+            ),
+            (
+                "telemetryd_connections_open",
+                "gauge",
+                "Connections now.",
+                u64::try_from(*self.open.borrow()).unwrap_or(u64::MAX),
+            ),
+            (
+                "telemetryd_queue_bytes",
+                "gauge",
+                "Bytes of queued rows.",
+                view.bytes,
+            ),
+            (
+                "telemetryd_queue_disk_bytes",
+                "gauge",
+                "Bytes of the queue's files.",
+                self.queue.bytes_on_disk(),
+            ),
+            (
+                "telemetryd_queue_disk_full",
+                "gauge",
+                "1 while the disk is full.",
+                u64::from(view.disk_full),
+            ),
+        ] {
+            text.family(name, kind, help);
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            text.sample(&format!("{name}{suffix}"), &[], value);
+        }
+        Ok(text.end())
+    }
+}
+
+fn labels(book: &Book) -> [(&'static str, &str); 2] {
+    [("destination", &book.lane.destination), ("tool", &book.lane.tool)]
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "# TYPE {name} {kind}\n# HELP {name} {help}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        self.0.push_str(name);
+        for (nth, (label, value)) in labels.iter().enumerate() {
+            let value = value
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
+            let _ = write!(self.0, "{}{label}=\"{value}\"", if nth == 0 { "{" } else { "," });
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{close} {value}");
+    }
+
+    fn end(mut self) -> String {
+        self.0.push_str("# EOF\n");
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Text;
+
+    #[test]
+    fn labels_are_escaped_and_the_text_ends() {
+        let mut text = Text::default();
+        text.family("x", "counter", "X.");
+        text.sample("x_total", &[("a", "q\"\\"), ("b", "c")], 3);
+        assert_eq!(
+            text.end(),
+            "# TYPE x counter\n# HELP x X.\nx_total{a=\"q\\\"\\\\\",b=\"c\"} 3\n# EOF\n"
+        );
+    }
+}

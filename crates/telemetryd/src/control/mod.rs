@@ -1,0 +1,210 @@
+//! Control: what people and scripts ask of the daemon (PROTOCOL.md, "Control"). Commands go down to the
+//! rooms, snapshots come up; nothing here touches an event on its way.
+//!
+//! [`Service::serve`] answers one request; the connection calls it in the order of its requests.
+
+mod consent;
+mod doctor;
+mod live;
+mod metrics;
+mod rows;
+mod status;
+pub mod tail;
+mod tools;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use telemetry_protocol::PROTOCOL;
+use telemetry_protocol::reason::ErrorCode;
+use telemetry_protocol::request::Control;
+use telemetry_protocol::time::Rfc3339;
+use telemetry_queue::{Queue, QueueError};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub(crate) use self::consent::purge_withdrawn;
+use self::tail::Tail;
+use crate::clock::Clock;
+use crate::config::{Checked, Loaded, Places, Problems};
+use crate::consent::Consent;
+use crate::counters::Counters;
+use crate::flush;
+use crate::ingest::{Answers, Ended, Peer};
+use crate::phase::{Ender, PhaseReader};
+
+/// Asks for a reload; the answer says what is wrong with the new files, if anything is.
+pub type ReloadRequest = oneshot::Sender<Result<(), Problems>>;
+
+/// What control is given. Everything in it is a handle or a snapshot.
+#[expect(missing_docs, reason = "handles of the rooms that their types name")]
+pub struct Service {
+    pub queue: Queue,
+    pub consent: Arc<Consent>,
+    pub clock: Arc<dyn Clock>,
+    pub counters: Arc<Counters>,
+    pub tail: Tail,
+    pub settings: watch::Receiver<Arc<Checked>>,
+    pub loaded: watch::Receiver<Arc<Loaded>>,
+    pub flush: flush::Handle,
+    pub phase: PhaseReader,
+    pub ender: Ender,
+    pub reload: mpsc::Sender<ReloadRequest>,
+    pub places: Places,
+    pub socket: PathBuf,
+    /// How many connections are open.
+    pub open: watch::Receiver<usize>,
+    /// State lies somewhere else than asked for, and why.
+    pub moved: Option<String>,
+}
+
+impl Service {
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// When the client was cut off.
+    pub async fn serve(&self, request: Control, peer: Peer, out: &mut Answers) -> Result<(), Ended> {
+        match request {
+            Control::Hello { .. } => out.line(&self.hello()).await,
+            Control::Status { .. } => {
+                let status = self.status().await;
+                self.say(status, out).await
+            }
+            Control::Metrics => {
+                let text = self
+                    .metrics()
+                    .await
+                    .map(|text| json!({ "ok": true, "text": text }));
+                self.say(text, out).await
+            }
+            Control::Doctor => {
+                let checks = self
+                    .doctor()
+                    .await
+                    .map(|checks| json!({ "ok": true, "checks": checks }));
+                self.say(checks, out).await
+            }
+            Control::Config => {
+                let shown = crate::config::show(&self.loaded.borrow());
+                out.line(&json!({ "ok": true, "settings": shown })).await
+            }
+            Control::Flush {
+                destination,
+                wait,
+                timeout,
+            } => self.flush(destination, wait, timeout, out).await,
+            Control::Pause { destination, hold } => {
+                if !self.known(destination.as_deref(), out) {
+                    return Ok(());
+                }
+                self.flush
+                    .order(flush::Command::Pause { destination, hold })
+                    .await;
+                out.line(&json!({ "ok": true, "status": "paused" })).await
+            }
+            Control::Resume { destination } => {
+                if !self.known(destination.as_deref(), out) {
+                    return Ok(());
+                }
+                self.flush.order(flush::Command::Resume { destination }).await;
+                out.line(&json!({ "ok": true, "status": "resumed" })).await
+            }
+            Control::Reload => self.reload(out).await,
+            Control::Stop { drain } => {
+                out.line_now(&json!({ "ok": true, "status": "stopping" })).await?;
+                self.ender.end(drain);
+                Ok(())
+            }
+            Control::Register { manifest } => out.line(&self.register(&manifest)).await,
+            Control::Tools { tool } => self.tools(tool.as_deref(), out).await,
+            Control::Consent { action, tool } => self.consent(action, tool.as_deref(), out).await,
+            Control::Queue {
+                action,
+                filter,
+                limit,
+                ..
+            } => self.queue(action, filter, limit, out).await,
+            Control::Sent {
+                limit, tool, bodies, ..
+            } => self.sent(limit, tool, bodies, out).await,
+            Control::Tail { tool } => self.tail(tool.as_deref(), peer, out).await,
+        }
+    }
+
+    fn hello(&self) -> Value {
+        json!({
+            "ok": true,
+            "protocol": PROTOCOL,
+            "server": format!("telemetryd/{}", crate::VERSION),
+            "mode": self.places.mode.as_str(),
+            "pid": std::process::id(),
+        })
+    }
+
+    async fn reload(&self, out: &mut Answers) -> Result<(), Ended> {
+        let (answer, told) = oneshot::channel();
+        if self.reload.send(answer).await.is_err() {
+            out.error(ErrorCode::ShuttingDown, "the daemon is shutting down");
+            return Ok(());
+        }
+        match told.await {
+            Ok(Ok(())) => out.line(&json!({ "ok": true, "status": "reloaded" })).await,
+            Ok(Err(problems)) => {
+                let message = format!(
+                    "the new settings are bad, the old ones stay: {} problems",
+                    problems.len()
+                );
+                let line = json!({
+                    "ok": false, "error": ErrorCode::InvalidEvent.as_str(), "message": message, "problems": problems,
+                });
+                out.line(&line).await
+            }
+            Err(_) => {
+                out.error(ErrorCode::ShuttingDown, "the daemon is shutting down");
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a destination of this name is in the config; says so if not.
+    fn known(&self, destination: Option<&str>, out: &mut Answers) -> bool {
+        let known = destination.is_none_or(|name| self.settings.borrow().destinations.contains_key(name));
+        if !known {
+            out.error(
+                ErrorCode::InvalidEvent,
+                "destination: names none of the config's destinations",
+            );
+        }
+        known
+    }
+
+    /// A value, or what the queue said against it.
+    async fn say(&self, value: Result<Value, QueueError>, out: &mut Answers) -> Result<(), Ended> {
+        match value {
+            Ok(value) => out.line(&value).await,
+            Err(error) => {
+                refuse(&error, out);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What the queue said against a request.
+fn refuse(error: &QueueError, out: &mut Answers) {
+    let code = match error.kind {
+        telemetry_queue::ErrorKind::Closed => ErrorCode::ShuttingDown,
+        _ => ErrorCode::Storage,
+    };
+    out.error(code, &error.to_string());
+}
+
+/// A moment for people: RFC 3339, UTC.
+fn when(ms: i64) -> Value {
+    Rfc3339(ms).to_string().into()
+}
+
+/// The end of a list.
+fn end(count: u64) -> Value {
+    json!({ "ok": true, "status": "end", "count": count })
+}

@@ -1,0 +1,244 @@
+//! `queue` and `sent`: the rows, for people. Read in pages, so that a long list never blocks the writer.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use telemetry_delivery::{Event, Losses, Meta, preview, size_bound};
+use telemetry_protocol::request::{QueueAction, RowFilter};
+use telemetry_queue::{ClaimLimits, Filter, PurgeReason, Row, RowState, Sent};
+use uuid::Uuid;
+
+use super::{Service, end, refuse, when};
+use crate::flush::request_of;
+use crate::ingest::{Answers, Ended};
+
+/// Rows of one page.
+const PAGE: u32 = 256;
+/// Batches that `sent` shows when nobody says how many.
+const SENT: u64 = 20;
+
+impl Service {
+    pub(super) async fn queue(
+        &self,
+        action: QueueAction,
+        filter: RowFilter,
+        limit: Option<u64>,
+        out: &mut Answers,
+    ) -> Result<(), Ended> {
+        let now = self.clock.now();
+        match action {
+            QueueAction::List => {
+                self.list(
+                    rows_of(&filter),
+                    &[RowState::Waiting, RowState::Claimed],
+                    limit,
+                    false,
+                    out,
+                )
+                .await
+            }
+            QueueAction::Parked => {
+                self.list(rows_of(&filter), &[RowState::Parked], limit, false, out)
+                    .await
+            }
+            QueueAction::Show(id) => {
+                let filter = Filter {
+                    ids: Some(vec![id.into_bytes()]),
+                    ..Filter::default()
+                };
+                self.list(filter, &[], Some(1), true, out).await
+            }
+            QueueAction::NextBatch => self.next_batch(&filter, out).await,
+            QueueAction::Purge => {
+                let purged = self.queue.purge(rows_of(&filter), PurgeReason::User, now).await;
+                self.say(
+                    purged.map(|p| json!({ "ok": true, "purged": p.queued + p.parked })),
+                    out,
+                )
+                .await
+            }
+            QueueAction::Requeue => {
+                let requeued = self.queue.requeue(rows_of(&filter), now).await;
+                self.say(requeued.map(|n| json!({ "ok": true, "requeued": n })), out)
+                    .await
+            }
+        }
+    }
+
+    async fn list(
+        &self,
+        filter: Filter,
+        states: &[RowState],
+        limit: Option<u64>,
+        body: bool,
+        out: &mut Answers,
+    ) -> Result<(), Ended> {
+        let limit = limit.unwrap_or(u64::MAX);
+        let (mut after, mut count) = (None, 0);
+        while count < limit && out.heard() {
+            let page = u32::try_from(limit - count).unwrap_or(PAGE).min(PAGE);
+            let page = match self.queue.rows(filter.clone(), states, after, page).await {
+                Ok(page) => page,
+                Err(error) => {
+                    refuse(&error, out);
+                    return Ok(());
+                }
+            };
+            for row in &page.rows {
+                count += 1;
+                out.line(&shown(row, body)).await?;
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        out.line(&end(count)).await
+    }
+
+    async fn next_batch(&self, filter: &RowFilter, out: &mut Answers) -> Result<(), Ended> {
+        let settings = Arc::clone(&self.settings.borrow());
+        let mut count = 0;
+        let wanted = filter.destination.as_deref();
+        for (name, destination) in settings
+            .destinations
+            .iter()
+            .filter(|(n, _)| wanted.is_none_or(|w| w == &***n))
+        {
+            let now = self.clock.now();
+            let bound = size_bound(destination.encoding);
+            let learned = self
+                .flush
+                .states()
+                .borrow()
+                .get(name)
+                .and_then(|state| state.learned_max_bytes);
+            let limits = ClaimLimits {
+                max_events: destination.batch.max_events,
+                max_bytes: learned.unwrap_or(u64::MAX).min(destination.batch.max_bytes),
+                per_batch: bound.per_batch,
+                per_event: bound.per_event,
+            };
+            let claimed = match self.queue.preview(name, limits, None, now).await {
+                Ok(Some(claimed)) => claimed,
+                Ok(None) => continue,
+                Err(error) => {
+                    refuse(&error, out);
+                    return Ok(());
+                }
+            };
+            count += 1;
+            let shown = preview(destination, &request_of(&claimed, now));
+            let headers: serde_json::Map<String, Value> = shown
+                .headers
+                .into_iter()
+                .map(|(name, value)| (name, value.into()))
+                .collect();
+            let line = json!({
+                "destination": &**name, "method": shown.method, "url": shown.url, "headers": headers,
+                "batch_id": Uuid::from_bytes(claimed.id).to_string(), "events": claimed.events.len(),
+                "body": String::from_utf8_lossy(&shown.body),
+            });
+            out.line(&line).await?;
+        }
+        out.line(&end(count)).await
+    }
+
+    pub(super) async fn sent(
+        &self,
+        limit: Option<u64>,
+        tool: Option<String>,
+        bodies: bool,
+        out: &mut Answers,
+    ) -> Result<(), Ended> {
+        let limit = u32::try_from(limit.unwrap_or(SENT)).unwrap_or(u32::MAX);
+        let sent = match self.queue.sent(limit, None, tool.map(Arc::from), bodies).await {
+            Ok(sent) => sent,
+            Err(error) => {
+                refuse(&error, out);
+                return Ok(());
+            }
+        };
+        for batch in &sent {
+            let mut line = json!({
+                "batch_id": Uuid::from_bytes(batch.id).to_string(),
+                "destination": &*batch.destination,
+                "at": when(batch.at_ms),
+                "status": batch.status,
+                "events": batch.events,
+                "bytes": batch.bytes,
+                "tools": batch.tools.iter().map(|(tool, n)| (tool.to_string(), Value::from(*n))).collect::<serde_json::Map<_, _>>(),
+                "url": Meta::from_text(&batch.meta).map(|meta| meta.url),
+            });
+            if bodies {
+                line["body"] = body_of(batch).into();
+            }
+            out.line(&line).await?;
+        }
+        out.line(&end(sent.len() as u64)).await
+    }
+}
+
+/// The body as it went; `None` where the log does not have all of it any more.
+fn body_of(batch: &Sent) -> Option<String> {
+    let meta = Meta::from_text(&batch.meta)?;
+    if batch.members.len() != usize::try_from(batch.events).unwrap_or(usize::MAX) {
+        return None;
+    }
+    let events: Vec<Event<'_>> = batch
+        .members
+        .iter()
+        .map(|event| Event {
+            id: Uuid::from_bytes(event.id),
+            tool: &event.tool,
+            payload: &batch.arena[event.payload.clone()],
+            age_ms: 0,
+        })
+        .collect();
+    let losses = batch.losses;
+    let losses = Losses {
+        evicted: losses.evicted,
+        expired: losses.expired,
+        quota: losses.quota,
+    };
+    let body = meta.body(Uuid::from_bytes(batch.id), losses, &events);
+    Some(String::from_utf8_lossy(&body).into_owned())
+}
+
+fn rows_of(filter: &RowFilter) -> Filter {
+    Filter {
+        tool: filter.tool.as_deref().map(Arc::from),
+        destination: filter.destination.as_deref().map(Arc::from),
+        ids: filter.id.map(|id| vec![id.into_bytes()]),
+        ..Filter::default()
+    }
+}
+
+fn shown(row: &Row, body: bool) -> Value {
+    let payload: Value = serde_json::from_slice(&row.payload).unwrap_or(Value::Null);
+    let mut line = json!({
+        "id": Uuid::from_bytes(row.id).to_string(),
+        "tool": &*row.lane.tool,
+        "event": payload.get("event"),
+        "time": payload.get("time"),
+        "received": when(row.received.wall_ms),
+        "destination": &*row.lane.destination,
+        "bytes": row.payload.len(),
+        "state": match row.state {
+            RowState::Waiting => "waiting",
+            RowState::Claimed => "claimed",
+            RowState::Parked => "parked",
+        },
+        "batch_id": row.batch.map(|id| Uuid::from_bytes(id).to_string()),
+        "attempts": row.attempts,
+    });
+    if let Some(parked) = &row.parked {
+        line["parked_at"] = when(parked.at_ms);
+        line["status"] = parked.status.into();
+        line["answer"] = String::from_utf8_lossy(&parked.answer).into();
+    }
+    if body {
+        line["body"] = payload;
+    }
+    line
+}

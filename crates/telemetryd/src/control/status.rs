@@ -1,0 +1,176 @@
+//! `status`: one screen's worth of the daemon (CLI.md, "--json").
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use telemetry_protocol::consent::Verdict;
+use telemetry_queue::{Book, QueueError};
+
+use super::{Service, when};
+
+impl Service {
+    /// The whole of it.
+    pub(super) async fn status(&self) -> Result<Value, QueueError> {
+        let books = self.queue.books(None).await?;
+        let settings = Arc::clone(&self.settings.borrow());
+        let view = Arc::clone(&self.queue.view().borrow());
+        let oldest = view
+            .destinations
+            .iter()
+            .filter_map(|(_, waiting)| waiting.oldest)
+            .map(|at| at.wall_ms)
+            .min();
+        let policy = self.consent.current();
+        let off = policy.denies_everything();
+        let mut status = json!({
+            "ok": true,
+            "daemon": {
+                "version": crate::VERSION,
+                "pid": std::process::id(),
+                "mode": self.places.mode.as_str(),
+                "phase": self.phase.borrow().as_str(),
+                "socket": self.socket.display().to_string(),
+                "state": self.queue.file().parent().map(|path| path.display().to_string()),
+                "state_moved": self.moved,
+            },
+            "telemetry": {
+                "verdict": if off.is_some() { "deny" } else { "allow" },
+                "by": off.map_or("default", |fact| fact.layer.as_str()),
+                "source": off.map(|fact| fact.source.clone()),
+            },
+            "queue": {
+                "events": view.events,
+                "bytes": view.bytes,
+                "max_bytes": settings.queue.max_bytes,
+                "oldest": oldest.map(when),
+                "disk_bytes": self.queue.bytes_on_disk(),
+                "disk_full": view.disk_full,
+                "kept_until": oldest.map(|ms| when(ms.saturating_add_unsigned(settings.queue.max_age_ms))),
+            },
+        });
+        status["destinations"] = self.destinations().into();
+        status["tools"] = self.tool_states(&books).into();
+        status["books"] = books.iter().map(book).collect::<Vec<Value>>().into();
+        Ok(status)
+    }
+
+    fn destinations(&self) -> Vec<Value> {
+        let settings = Arc::clone(&self.settings.borrow());
+        let view = Arc::clone(&self.queue.view().borrow());
+        let states = self.flush.states();
+        let states = states.borrow();
+        let with_rows = view
+            .destinations
+            .iter()
+            .filter(|(_, w)| w.events + w.leased > 0)
+            .map(|(name, _)| name);
+        let names: BTreeSet<&Arc<str>> = settings.destinations.keys().chain(with_rows).collect();
+        let one = |name: &Arc<str>| {
+            let waiting = view
+                .destinations
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, waiting)| waiting);
+            let queued = waiting.map_or(0, |w| w.events + w.leased);
+            match (settings.destinations.get(name), states.get(name)) {
+                (Some(destination), state) => json!({
+                    "name": &**name,
+                    "encoding": destination.encoding,
+                    "state": state.map_or("idle", |s| s.word()),
+                    "reason": state.and_then(|s| s.reason.clone()),
+                    "next_try": state.and_then(|s| s.next_try.max_by_wall(s.retry_after)).map(when),
+                    "last_error": state.and_then(|s| s.last_error.clone()),
+                    "queued": queued,
+                    "max_bytes_learned": state.and_then(|s| s.learned_max_bytes),
+                    "attempts": state.map_or(0, |s| s.attempts),
+                    "oldest": waiting.and_then(|w| w.oldest).map(|at| when(at.wall_ms)),
+                }),
+                (None, _) => json!({
+                    "name": &**name,
+                    "encoding": null,
+                    "state": "held",
+                    "reason": "no_destination",
+                    "next_try": null,
+                    "last_error": null,
+                    "queued": queued,
+                    "max_bytes_learned": null,
+                    "attempts": 0,
+                    "oldest": waiting.and_then(|w| w.oldest).map(|at| when(at.wall_ms)),
+                }),
+            }
+        };
+        names.into_iter().map(one).collect()
+    }
+
+    fn tool_states(&self, books: &[Book]) -> Vec<Value> {
+        let policy = self.consent.current();
+        let declined = self.counters.declined();
+        let named = policy.tools().map(|(name, _)| name.to_owned());
+        let names: BTreeSet<String> = named
+            .chain(books.iter().map(|book| book.lane.tool.to_string()))
+            .chain(declined.keys().cloned())
+            .collect();
+        let one = |name: &String| {
+            let tool = policy.tool_with_rows(name);
+            let own: Vec<&Book> = books.iter().filter(|book| *book.lane.tool == **name).collect();
+            let sum = |number: fn(&Book) -> u64| own.iter().map(|book| number(book)).sum::<u64>();
+            let (verdict, by) = if tool.notice_missing && tool.decision.verdict == Verdict::Allow {
+                ("deny", "notice")
+            } else {
+                (tool.decision.verdict.as_str(), tool.decision.by.as_str())
+            };
+            json!({
+                "tool": name,
+                "verdict": verdict,
+                "by": by,
+                "source": tool.decision.source,
+                "queued": sum(|book| book.queued),
+                "delivered": sum(|book| book.delivered),
+                "parked": sum(|book| book.parked),
+                "lost": losses(&[
+                    ("evicted", sum(|book| book.evicted)),
+                    ("expired", sum(|book| book.expired)),
+                    ("purged", sum(|book| book.purged)),
+                    ("lost", sum(|book| book.lost)),
+                ]),
+                "declined": declined.get(name).map_or_else(Map::new, counts),
+            })
+        };
+        names.iter().map(one).collect()
+    }
+}
+
+fn losses(reasons: &[(&str, u64)]) -> Map<String, Value> {
+    reasons
+        .iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(reason, n)| ((*reason).to_owned(), (*n).into()))
+        .collect()
+}
+
+fn counts(declined: &BTreeMap<&'static str, u64>) -> Map<String, Value> {
+    declined
+        .iter()
+        .map(|(layer, n)| ((*layer).to_owned(), (*n).into()))
+        .collect()
+}
+
+fn book(book: &Book) -> Value {
+    json!({
+        "uid": book.lane.uid, "destination": &*book.lane.destination, "tool": &*book.lane.tool,
+        "accepted": book.accepted, "delivered": book.delivered, "parked": book.parked, "queued": book.queued,
+        "evicted": book.evicted, "expired": book.expired, "purged": book.purged, "lost": book.lost,
+    })
+}
+
+/// The later of two deadlines, as `next_try` shows it.
+trait MaxByWall {
+    fn max_by_wall(self, other: Self) -> Option<i64>;
+}
+
+impl MaxByWall for Option<crate::flush::state::Deadline> {
+    fn max_by_wall(self, other: Self) -> Option<i64> {
+        self.map(|d| d.wall_ms).max(other.map(|d| d.wall_ms))
+    }
+}
