@@ -1,0 +1,156 @@
+//! Jobs that are done without a running daemon: check or show the config, apply consent to the queue,
+//! export it. None of them opens a network socket.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use telemetry_protocol::time::Rfc3339;
+use telemetry_queue::{Filter, Row, RowState};
+use uuid::Uuid;
+
+use crate::cli::Flags;
+use crate::consent::Consent;
+use crate::control;
+use crate::run::{Failure, World, known_tools, open_queue};
+
+/// Rows of one page of an export.
+const PAGE: u32 = 512;
+
+/// Does the job that the flags ask for; `false`: none.
+///
+/// # Errors
+/// Why it could not be done.
+pub fn run_if_asked(flags: &Flags, world: &World) -> Result<bool, Failure> {
+    if flags.check_config {
+        check(world)?;
+    } else if flags.show_config {
+        show(world, flags.json)?;
+    } else if flags.purge {
+        alone(purge(world))?;
+    } else if let Some(file) = &flags.export {
+        alone(export(world, file))?;
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+fn alone<T>(job: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime
+        .map_err(|e| Failure::Failed(format!("cannot start the runtime: {e}")))?
+        .block_on(job)
+}
+
+/// Everything that starting would check, without opening anything.
+fn check(world: &World) -> Result<(), Failure> {
+    let loaded = world.load()?;
+    telemetry_protocol::place::check_socket_path(&world.socket).map_err(Failure::Config)?;
+    for (name, destination) in &loaded.checked.destinations {
+        telemetry_delivery::Client::new(destination, crate::VERSION)
+            .map_err(|e| Failure::Config(format!("destinations.{name}: {e}")))?;
+    }
+    let (_, problems) = crate::consent::manifests::load(&world.places);
+    if !problems.is_empty() {
+        let lines: Vec<String> = problems
+            .iter()
+            .map(|p| format!("error: {}:{}: {}", p.file.display(), p.line, p.message))
+            .collect();
+        return Err(Failure::Config(lines.join("\n")));
+    }
+    let files = loaded
+        .files
+        .iter()
+        .map(|f| f.display().to_string())
+        .collect::<Vec<_>>()
+        .join(", ");
+    let files = if files.is_empty() {
+        "no file, all defaults".to_owned()
+    } else {
+        files
+    };
+    say(&format!("the configuration is good ({files})"))
+}
+
+fn show(world: &World, as_json: bool) -> Result<(), Failure> {
+    for line in crate::config::show(&world.load()?) {
+        if as_json {
+            say(&serde_json::to_string(&line).map_err(|e| Failure::Failed(e.to_string()))?)?;
+        } else {
+            say(&line.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the lock, applies consent, and leaves (CONSENT.md, "The admin's switch").
+async fn purge(world: &World) -> Result<(), Failure> {
+    let loaded = world.load()?;
+    let (queue, owner, _) = open_queue(world, &loaded.checked)?;
+    let known = known_tools(&queue).await?;
+    let consent = Consent::open(world.places.clone(), world.do_not_track, &loaded.checked, known);
+    let purged = control::purge_withdrawn(&queue, &consent.current(), world.clock.now()).await?;
+    drop(queue);
+    owner.close()?;
+    say(&json!({ "purged": purged.queued + purged.parked, "sent_bodies": purged.sent_bodies }).to_string())
+}
+
+/// Everything that is queued or parked, one JSON object a line.
+async fn export(world: &World, file: &Path) -> Result<(), Failure> {
+    let loaded = world.load()?;
+    let (queue, owner, _) = open_queue(world, &loaded.checked)?;
+    let failed = |e: io::Error| Failure::Failed(format!("cannot write {}: {e}", file.display()));
+    let out: Box<dyn Write> = if file == Path::new("-") {
+        Box::new(io::stdout().lock())
+    } else {
+        let options = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(file);
+        Box::new(options.map_err(failed)?)
+    };
+    let mut out = BufWriter::new(out);
+    let mut after = None;
+    loop {
+        let page = queue.rows(Filter::default(), &[], after, PAGE).await?;
+        for row in &page.rows {
+            writeln!(out, "{}", exported(row)).map_err(failed)?;
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    out.flush().map_err(failed)?;
+    drop(queue);
+    owner.close()?;
+    Ok(())
+}
+
+fn exported(row: &Row) -> Value {
+    json!({
+        "id": Uuid::from_bytes(row.id).to_string(),
+        "uid": row.lane.uid,
+        "tool": &*row.lane.tool,
+        "destination": &*row.lane.destination,
+        "received": Rfc3339(row.received.wall_ms).to_string(),
+        "state": match row.state {
+            RowState::Waiting => "waiting",
+            RowState::Claimed => "claimed",
+            RowState::Parked => "parked",
+        },
+        "body": serde_json::from_slice::<Value>(&row.payload).unwrap_or(Value::Null),
+    })
+}
+
+fn say(line: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Failed(format!("cannot write: {e}"))),
+        _ => Ok(()),
+    }
+}

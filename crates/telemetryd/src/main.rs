@@ -1,0 +1,30 @@
+//! telemetryd: parse the flags, check the config before anything is opened, run, and say how it ended.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use telemetryd::cli::Flags;
+use telemetryd::run::{Failure, World};
+use telemetryd::{background, jobs, run};
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    match story(&flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            run::tell(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn story(flags: &Flags) -> Result<(), Failure> {
+    let world = World::of_this_process(flags)?;
+    if jobs::run_if_asked(flags, &world)? {
+        return Ok(());
+    }
+    if flags.background {
+        return background::start(&world);
+    }
+    run::run(world)
+}

@@ -1,0 +1,457 @@
+//! The daemon's life: what is constructed, in which order, what is spawned, and how it ends. Nothing else
+//! spawns a task, but for the two sets that are handed down: connections ([`crate::ingest`]) and flushers
+//! ([`crate::flush`]), which end with the task that holds them.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use telemetry_queue::{ErrorKind, OpenReport, Owner, Queue, QueueError};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::cli::Flags;
+use crate::clock::{self, Clock, SystemClock};
+use crate::config::{self, Checked, Environment, Loaded, Mode, Places, Problems};
+use crate::consent::Consent;
+use crate::control::tail::Tail;
+use crate::control::{ReloadRequest, Service};
+use crate::counters::Counters;
+use crate::flush::trigger;
+use crate::phase::{Ender, Phase, reached};
+use crate::signals::{Listener, Signal};
+use crate::state_dir::StateDir;
+use crate::{background, flush, ingest, log, socket, state_dir};
+
+/// Why the daemon did not run, or ended.
+#[derive(Debug)]
+pub enum Failure {
+    /// The settings are bad.
+    Settings(Problems),
+    /// Something else about the configuration is bad.
+    Config(String),
+    /// Not permitted.
+    Denied(String),
+    /// Everything else.
+    Failed(String),
+    /// Somebody else has told it already; this is their exit code.
+    Told(u8),
+}
+
+impl Failure {
+    /// The exit code (CLI.md).
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Settings(_) | Self::Config(_) => 78,
+            Self::Denied(_) => 77,
+            Self::Failed(_) => 1,
+            Self::Told(code) => *code,
+        }
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Self::Settings(problems)
+    }
+}
+
+impl From<QueueError> for Failure {
+    fn from(error: QueueError) -> Self {
+        let mut text = format!("error: {error}");
+        let mut cause = std::error::Error::source(&error);
+        while let Some(source) = cause {
+            text.push_str(&format!("\n  caused by: {source}"));
+            cause = source.source();
+        }
+        match error.kind {
+            ErrorKind::NewerSchema => Self::Config(text),
+            ErrorKind::Denied => Self::Denied(text),
+            ErrorKind::Busy { .. } => {
+                Self::Failed(text + "\n  hint: 'telemetryctl status' shows the daemon that runs")
+            }
+            _ => Self::Failed(text),
+        }
+    }
+}
+
+impl From<socket::SocketError> for Failure {
+    fn from(error: socket::SocketError) -> Self {
+        let cause = std::error::Error::source(&error).map(|cause| format!("\n  caused by: {cause}"));
+        let text = format!("error: {error}{}", cause.unwrap_or_default());
+        match &error {
+            socket::SocketError::TooLong(_) => Self::Config(text),
+            socket::SocketError::Io { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                Self::Denied(text)
+            }
+            _ => Self::Failed(text),
+        }
+    }
+}
+
+/// Says on stderr why it ended.
+pub fn tell(failure: &Failure) {
+    let text = match failure {
+        Failure::Settings(problems) => problems.to_string(),
+        Failure::Config(text) | Failure::Denied(text) | Failure::Failed(text)
+            if text.starts_with("error: ") =>
+        {
+            text.clone()
+        }
+        Failure::Config(text) | Failure::Denied(text) | Failure::Failed(text) => format!("error: {text}"),
+        Failure::Told(_) => return,
+    };
+    // Nobody to tell: fine.
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+}
+
+/// Everything that the daemon touches, passed in: tests bring their own.
+pub struct World {
+    /// Where files are; `state` is where state really goes.
+    pub places: Places,
+    /// The socket to bind.
+    pub socket: PathBuf,
+    /// Settings from the command line.
+    pub flags: config::Flags,
+    /// The environment.
+    pub environment: Environment,
+    /// `DO_NOT_TRACK` is set in it.
+    pub do_not_track: bool,
+    /// Why state is not where it was asked to be.
+    pub moved: Option<String>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// All randomness (I9).
+    pub seed: u64,
+    /// The daemon's own uid.
+    pub uid: u32,
+    /// Called at named points by tests that kill the daemon there.
+    pub probe: Option<fn(&'static str)>,
+}
+
+impl World {
+    /// The real one.
+    ///
+    /// # Errors
+    /// When nothing says where files are, or a flag asks for what this version cannot do.
+    pub fn of_this_process(flags: &Flags) -> Result<Self, Failure> {
+        if flags.system {
+            return Err(Failure::Config(
+                "--system: this version runs for one user; the machine-wide daemon comes next".into(),
+            ));
+        }
+        let absolute = |path: &PathBuf| {
+            std::path::absolute(path)
+                .map_err(|e| Failure::Config(format!("cannot find {}: {e}", path.display())))
+        };
+        let environment = Environment::of_this_process();
+        let uid = rustix::process::geteuid().as_raw();
+        let mut places = Places::find(Mode::User, &environment, uid, &|path| path.is_dir())?;
+        let socket = flags
+            .socket
+            .as_ref()
+            .map(absolute)
+            .transpose()?
+            .unwrap_or_else(|| places.socket.clone());
+        let StateDir { path, moved } = state_dir::choose(&places.state, uid)?;
+        places.state = path;
+        Ok(Self {
+            do_not_track: environment.get("DO_NOT_TRACK").is_some(),
+            flags: config::Flags {
+                config: flags.config.as_ref().map(absolute).transpose()?,
+                idle_exit: flags.idle_exit.clone(),
+            },
+            places,
+            socket,
+            environment,
+            moved,
+            clock: Arc::new(SystemClock),
+            seed: fastrand::u64(..),
+            uid,
+            probe: None,
+        })
+    }
+
+    /// The settings.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        Ok(config::load(&self.places, &self.flags, &self.environment)?)
+    }
+}
+
+/// Opens the queue: takes the lock, salvages what has to be.
+///
+/// # Errors
+/// When another process owns it, it is of a newer version, or the system says no.
+pub fn open_queue(world: &World, checked: &Checked) -> Result<(Queue, Owner, OpenReport), Failure> {
+    let options = telemetry_queue::Options {
+        directory: world.places.state.clone(),
+        boot_id: clock::boot_id(),
+        limits: checked.queue,
+        probe: world.probe,
+    };
+    Ok(telemetry_queue::open(options, world.clock.now())?)
+}
+
+/// The tools that have rows or books.
+///
+/// # Errors
+/// When the queue is closed.
+pub async fn known_tools(queue: &Queue) -> Result<BTreeSet<String>, Failure> {
+    Ok(queue
+        .books(None)
+        .await?
+        .into_iter()
+        .map(|book| book.lane.tool.to_string())
+        .collect())
+}
+
+/// Runs until somebody ends it.
+///
+/// # Errors
+/// Why it could not start.
+pub fn run(world: World) -> Result<(), Failure> {
+    let loaded = world.load()?;
+    let in_background = background::is_child();
+    if in_background {
+        background::leave().map_err(|e| Failure::Failed(format!("cannot leave the directory: {e}")))?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::Failed(format!("cannot start the runtime: {e}")))?;
+    let (queue, owner, report) = open_queue(&world, &loaded.checked)?;
+    let log_file = in_background.then(|| world.places.state.join("telemetryd.log"));
+    let level = log::begin(&loaded.checked.daemon.log, log_file.as_deref())
+        .map_err(|e| Failure::Failed(format!("cannot open the log: {e}")))?;
+    say_opened(&report, world.moved.as_deref());
+    let ended = runtime.block_on(live(world, loaded, queue, &level, in_background));
+    // Look-ups that hang in the resolver have threads of their own; they are not waited for.
+    runtime.shutdown_background();
+    owner.close()?;
+    if ended.is_ok() {
+        info!("stopped");
+    }
+    ended
+}
+
+fn say_opened(report: &OpenReport, moved: Option<&str>) {
+    if report.unclean {
+        info!("the last daemon did not close the queue; it is being checked in the background");
+    }
+    if let Some(path) = &report.set_aside {
+        error!(set_aside = %path.display(), salvaged = report.salvaged, lost = report.lost, "the queue was corrupt");
+    }
+    for book in &report.unbalanced {
+        error!(uid = book.lane.uid, destination = %book.lane.destination, tool = %book.lane.tool, "the books do not balance");
+    }
+    if let Some(moved) = moved {
+        warn!("{moved}");
+    }
+}
+
+async fn live(
+    world: World,
+    loaded: Loaded,
+    queue: Queue,
+    level: &log::Level,
+    in_background: bool,
+) -> Result<(), Failure> {
+    let mut signals =
+        Listener::new().map_err(|e| Failure::Failed(format!("cannot take signals over: {e}")))?;
+    let checked = Arc::new(loaded.checked.clone());
+    let known = known_tools(&queue).await?;
+    let consent = Arc::new(Consent::open(
+        world.places.clone(),
+        world.do_not_track,
+        &checked,
+        known,
+    ));
+    // Before the socket is there and before anything is sent: what was withdrawn while nobody ran.
+    let purged = crate::control::purge_withdrawn(&queue, &consent.current(), world.clock.now()).await?;
+    if purged.queued + purged.parked > 0 {
+        info!(
+            rows = purged.queued + purged.parked,
+            "consent was withdrawn while no daemon ran: rows erased"
+        );
+    }
+    let (listener, bound) = socket::bind(&world.socket, 0o600, 0o700)?;
+    let listener = tokio::net::UnixListener::from_std(listener)
+        .map_err(|e| Failure::Failed(format!("cannot listen: {e}")))?;
+
+    let (ender, mut phase) = Ender::new();
+    let counters = Arc::new(Counters::default());
+    let tail = Tail::default();
+    let (settings, settings_reader) = watch::channel(Arc::clone(&checked));
+    let (loaded_sender, loaded_reader) = watch::channel(Arc::new(loaded));
+    let (reload, mut reloads) = mpsc::channel::<ReloadRequest>(4);
+    let (open, mut opened) = watch::channel(0);
+
+    let shared = flush::Shared {
+        queue: queue.clone(),
+        consent: Arc::clone(&consent),
+        clock: Arc::clone(&world.clock),
+        phase: phase.clone(),
+        counters: Arc::clone(&counters),
+        tail: tail.clone(),
+        seed: world.seed,
+        percent: trigger::percent(world.seed),
+    };
+    let (flushers, flush_handle) = flush::new(shared, settings_reader.clone());
+    let service = Arc::new(Service {
+        queue: queue.clone(),
+        consent: Arc::clone(&consent),
+        clock: Arc::clone(&world.clock),
+        counters: Arc::clone(&counters),
+        tail: tail.clone(),
+        settings: settings_reader.clone(),
+        loaded: loaded_reader,
+        flush: flush_handle.clone(),
+        phase: phase.clone(),
+        ender: ender.clone(),
+        reload,
+        places: world.places.clone(),
+        socket: world.socket.clone(),
+        moved: world.moved.clone(),
+        open: opened.clone(),
+    });
+    let connections = Arc::new(ingest::Shared::new(ingest::Parts {
+        queue: queue.clone(),
+        consent: Arc::clone(&consent),
+        clock: Arc::clone(&world.clock),
+        phase: phase.clone(),
+        counters,
+        tail,
+        settings: settings_reader,
+        service,
+        uid: world.uid,
+        open,
+        seed: world.seed.rotate_left(32),
+    }));
+    let mut flushing = tokio::spawn(flushers.run());
+    let mut listening = tokio::spawn(ingest::run(listener, connections));
+    let withdrawing = tokio::spawn(withdrawals(
+        queue.clone(),
+        Arc::clone(&consent),
+        Arc::clone(&world.clock),
+    ));
+    info!(version = crate::VERSION, pid = std::process::id(), socket = %world.socket.display(), "ready");
+    if in_background && let Err(error) = background::ready() {
+        warn!(%error, "cannot let go of the caller's terminal");
+    }
+
+    let keep = Keep {
+        world: &world,
+        consent: &consent,
+        queue: &queue,
+        settings: &settings,
+        loaded: &loaded_sender,
+        level,
+    };
+    let mut view = queue.view();
+    // Running, until somebody or something ends it.
+    loop {
+        let idle = *opened.borrow_and_update() == 0 && view.borrow_and_update().events == 0;
+        let idle_exit = settings.borrow().daemon.idle_exit.filter(|_| idle);
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::End => ender.end(None),
+                Signal::Reload => if let Err(problems) = keep.reload().await {
+                    error!("the new settings are bad, the old ones stay:\n{problems}");
+                },
+                Signal::Flush => flush_handle.order(flush::Command::Flush { destination: None }).await,
+            },
+            Some(answer) = reloads.recv() => { let _ = answer.send(keep.reload().await); }
+            () = reached(&mut phase, Phase::Closing) => break,
+            _ = opened.changed(), if idle_exit.is_some() || settings.borrow().daemon.idle_exit.is_some() => {}
+            changed = view.changed(), if settings.borrow().daemon.idle_exit.is_some() => if changed.is_err() { ender.end(None) },
+            () = after(idle_exit) => { info!("idle: leaving"); ender.end(Some(Duration::ZERO)); }
+            ended = &mut listening => return Err(Failure::Failed(format!("the listener ended: {ended:?}"))),
+        }
+    }
+    // Closing and draining: bounded by the limit, and by a second signal.
+    let limit = ender
+        .drain_limit()
+        .unwrap_or(settings.borrow().daemon.shutdown_drain);
+    info!(at_most = ?limit, "draining");
+    drop(bound);
+    let draining = async {
+        let _ = (&mut listening).await;
+        ender.drain();
+        let _ = (&mut flushing).await;
+    };
+    tokio::select! {
+        () = draining => {}
+        () = tokio::time::sleep(limit.max(CLOSING)) => {}
+        () = reached(&mut phase, Phase::Stopping) => {}
+        _ = signals.next() => {}
+    }
+    ender.stop();
+    listening.abort();
+    withdrawing.abort();
+    // A flusher between a claim and its settlement ends its lease; one that hangs is left behind.
+    let _ = tokio::time::timeout(CLOSING, flushing).await;
+    Ok(())
+}
+
+/// What has reached the socket is processed for at least so long, however short the drain.
+const CLOSING: Duration = Duration::from_millis(500);
+
+/// What a reload replaces.
+struct Keep<'a> {
+    world: &'a World,
+    consent: &'a Consent,
+    queue: &'a Queue,
+    settings: &'a watch::Sender<Arc<Checked>>,
+    loaded: &'a watch::Sender<Arc<Loaded>>,
+    level: &'a log::Level,
+}
+
+impl Keep<'_> {
+    /// Takes new settings if they are good; the old ones stay if not.
+    async fn reload(&self) -> Result<(), Problems> {
+        let loaded = config::load(&self.world.places, &self.world.flags, &self.world.environment)?;
+        let checked = Arc::new(loaded.checked.clone());
+        if let Err(error) = self.queue.set_limits(checked.queue).await {
+            warn!(%error, "cannot change the queue's limits");
+        }
+        self.level.set(&checked.daemon.log);
+        self.consent.reload(&checked);
+        self.loaded.send_replace(Arc::new(loaded));
+        self.settings.send_replace(checked);
+        info!("reloaded");
+        Ok(())
+    }
+}
+
+/// Erases what was withdrawn whenever the policy changes, however it came about (I3).
+async fn withdrawals(queue: Queue, consent: Arc<Consent>, clock: Arc<dyn Clock>) {
+    let mut changes = consent.changes();
+    while changes.changed().await.is_ok() {
+        let policy = Arc::clone(&changes.borrow_and_update());
+        match crate::control::purge_withdrawn(&queue, &policy, clock.now()).await {
+            Ok(purged) if purged.queued + purged.parked > 0 => {
+                info!(
+                    rows = purged.queued + purged.parked,
+                    "consent was withdrawn: rows erased"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => error!(%error, "cannot erase rows after a withdrawal; they will not be sent"),
+        }
+    }
+}
+
+async fn after(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
