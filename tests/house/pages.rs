@@ -57,7 +57,7 @@ fn the_paths_that_pages_name_exist() {
             broken.extend(
                 expand(path)
                     .into_iter()
-                    .filter(|path| !exists(path))
+                    .filter(|path| !exists(path, &page.path))
                     .map(|path| format!("{}: {path}", page.path)),
             );
         }
@@ -85,8 +85,9 @@ fn expand(path: &str) -> Vec<String> {
     }
 }
 
-/// Whether it is there, up to the first part that stands for something (`<verb>`, `*`, `NAME`).
-fn exists(path: &str) -> bool {
+/// Whether it is there, up to the first part that stands for something (`<verb>`, `*`, `NAME`): from the top, from
+/// `crates/`, or from a directory above the page, as a crate's own page names its own files.
+fn exists(path: &str, page: &str) -> bool {
     let open = |part: &&str| {
         part.contains(['<', '*', '…']) || part.chars().all(|c| c.is_ascii_uppercase() || "_.".contains(c))
     };
@@ -95,7 +96,14 @@ fn exists(path: &str) -> bool {
         .take_while(|part| part.is_empty() || !open(part))
         .collect();
     let fixed = fixed.join("/");
-    tree::root().join(&fixed).exists() || tree::root().join("crates").join(&fixed).exists()
+    let root = tree::root();
+    let above = root.join(page);
+    let near = above
+        .ancestors()
+        .skip(1)
+        .take_while(|place| place.starts_with(&root))
+        .any(|place| place.join(&fixed).exists());
+    near || root.join("crates").join(&fixed).exists()
 }
 
 #[test]
@@ -138,8 +146,7 @@ fn xtask_and_nextest_want_the_same_runner() {
 #[test]
 fn placeholders_and_braces_in_paths_are_understood() {
     assert_eq!(expand("a/{b,c}.rs"), ["a/b.rs", "a/c.rs"]);
-    assert!(
-        exists("tests/house/<subject>.rs") && exists("xtask/src/ci.rs") && !exists("xtask/src/nothing.rs")
-    );
+    assert!(exists("tests/house/<subject>.rs", "README.md") && !exists("xtask/src/nothing.rs", "README.md"));
+    assert!(exists("src/ci.rs", "xtask/README.md") && exists("telemetryd/src/", "docs/page.md"));
     assert!(is_path("telemetryd/src/run.rs") && !is_path("telemetryctl sink") && !is_path("telemetryd"));
 }

@@ -13,7 +13,7 @@ use crate::{hold, tree};
 const CASES: &str = "tests/vectors/protocol/";
 
 /// Errors that no line alone brings about: the daemon, the disk or the caller has to be in a certain state.
-/// They are shown by a test of their own somewhere, which says the word.
+/// They are shown by a vector that sets the state up, or by a test of their own which says the word.
 const OF_STATE: [ErrorCode; 5] = [
     ErrorCode::NotAllowed,
     ErrorCode::RateLimited,
@@ -58,7 +58,7 @@ fn every_error_status_and_control_request_occurs_in_a_vector() {
 
 #[test]
 fn every_error_that_no_line_can_bring_about_is_shown_by_a_test() {
-    let tests: Vec<File> = tree::rust()
+    let tests: Vec<File> = tree::all()
         .into_iter()
         .filter(|file| file.path.starts_with("tests/") || file.is_test())
         .filter(|file| !file.path.starts_with("tests/house/"))
