@@ -5,27 +5,19 @@
 //! announced, that an event arrives twice (I8), that a batch's id comes with other events than before (I8),
 //! and that a request lacks the headers of DELIVERY.md.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod expected;
+
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use telemetry_sink::{Content, Counts, Keep, Memory, Received, Script, Seen, Sink, SinkThread, Tls};
+use telemetry_sink::{Counts, Keep, Memory, Received, Script, Seen, Sink, SinkThread, Tls};
 
 use crate::eventually::DEADLINE;
 use crate::port::Port;
-
-/// What a test told a collector to expect.
-#[derive(Clone, Debug, Default)]
-struct Expected {
-    tools: BTreeSet<String>,
-    any_tool: bool,
-    undecodable: bool,
-    duplicates: bool,
-    foreign: bool,
-    nothing: bool,
-}
+use expected::Expected;
 
 /// A collector before it listens.
 #[derive(Clone, Debug, Default)]
@@ -294,56 +286,18 @@ impl Collector {
         self.expected.duplicates = true;
     }
 
-    /// What came and was not expected, a line each.
+    /// What came so far and was not expected, a line each.
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
-        let requests = self.requests();
-        let mut complaints = Vec::new();
-        let mut members: BTreeMap<String, (u64, Vec<String>)> = BTreeMap::new();
-        for received in &requests {
-            complaints.extend(
-                self.judge(received)
-                    .into_iter()
-                    .map(|wrong| format!("#{}: {wrong}", received.number)),
-            );
-            if let (Some(id), Ok(_)) = (received.idempotency_key(), &received.content) {
-                let ids: Vec<String> = received.ids().map(str::to_owned).collect();
-                let first = members
-                    .entry(id.to_owned())
-                    .or_insert_with(|| (received.number, ids.clone()));
-                if first.1 != ids {
-                    let wrong = format!("batch {id} came with other events than in #{}", first.0);
-                    complaints.push(format!("#{}: {wrong}", received.number));
-                }
-            }
-        }
-        let duplicates = self.counts().duplicates;
-        if duplicates > 0 && !self.expected.duplicates {
-            complaints.push(format!("{duplicates} events arrived more than once"));
-        }
-        complaints
+        self.expected
+            .complaints(&self.requests(), self.counts().duplicates)
     }
 
-    /// What is wrong with one request by itself.
-    fn judge(&self, received: &Received) -> Vec<String> {
-        let expected = &self.expected;
-        let mut wrong = Vec::new();
-        if expected.nothing {
-            wrong.push("no request at all was expected".to_owned());
-        }
-        match &received.content {
-            Err(reason) if !expected.undecodable => wrong.push(format!("it cannot be decoded: {reason}")),
-            Err(_) => {}
-            Ok(content) => {
-                if !expected.any_tool && !expected.nothing {
-                    wrong.extend(strange_tools(content, &expected.tools));
-                }
-                if !expected.foreign {
-                    wrong.extend(bad_headers(received));
-                }
-            }
-        }
-        wrong
+    /// The same, for a test that means to look at it: it does not fail by it any more.
+    #[must_use]
+    pub fn into_complaints(mut self) -> Vec<String> {
+        self.checked = true;
+        self.complaints()
     }
 
     /// Checks what came now, in place of when it is dropped.
@@ -366,41 +320,6 @@ impl Collector {
             complaints.join("\n")
         );
     }
-}
-
-/// Tools that were not announced, once each.
-fn strange_tools(content: &Content, announced: &BTreeSet<String>) -> Vec<String> {
-    let tools = content
-        .events
-        .iter()
-        .filter_map(|event| event.get("tool")?.as_str());
-    let strange: BTreeSet<&str> = tools.filter(|tool| !announced.contains(*tool)).collect();
-    strange
-        .into_iter()
-        .map(|tool| format!("an event of {tool:?}, which was not announced"))
-        .collect()
-}
-
-/// The headers that DELIVERY.md promises on every request.
-fn bad_headers(received: &Received) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if !received
-        .header("user-agent")
-        .is_some_and(|agent| agent.starts_with("telemetryd/"))
-    {
-        wrong.push(format!("the User-Agent is {:?}", received.header("user-agent")));
-    }
-    let key = received.idempotency_key();
-    if key.is_none_or(|key| uuid::Uuid::try_parse(key).is_err()) {
-        wrong.push(format!("the Idempotency-Key is {key:?}"));
-    }
-    if received.batch_id() != key {
-        wrong.push(format!(
-            "the body says batch {:?}, the Idempotency-Key {key:?}",
-            received.batch_id()
-        ));
-    }
-    wrong
 }
 
 impl Drop for Collector {

@@ -188,6 +188,11 @@ impl Daemon {
         self.running.kill();
     }
 
+    /// How it ended, if it has. That is still wrong unless it was asked to.
+    pub fn ended(&mut self) -> Option<Exit> {
+        self.running.exited()
+    }
+
     /// Waits until it ends, as it was asked to by other ways.
     ///
     /// # Panics

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -31,20 +31,20 @@ pub enum Fault {
     NeverAccept,
     /// Accepts and resets at once.
     ResetOnAccept,
-    /// Closes a connection once so many bytes went to the server on it.
+    /// Lets so many bytes of a connection through to the server; closes it when one more comes.
     CutRequest(u64),
-    /// Resets a connection once so many bytes went to the server on it.
+    /// Lets so many bytes of a connection through to the server; resets it when one more comes.
     ResetRequest(u64),
-    /// Closes a connection once so many bytes came back on it.
+    /// Lets so many bytes of a connection back; closes it when one more comes.
     CutAnswer(u64),
-    /// Resets a connection once so many bytes came back on it.
+    /// Lets so many bytes of a connection back; resets it when one more comes.
     ResetAnswer(u64),
     /// No more than this in each direction, in bytes a second.
     Slow(u64),
 }
 
 /// How often a second a slow wire moves something.
-const SLICES: u64 = 20;
+const SLICES: u32 = 20;
 
 /// Bytes moved at once.
 const PIECE: usize = 16 * 1024;
@@ -138,6 +138,7 @@ async fn accept(
     loop {
         let now = *fault.borrow_and_update();
         tokio::select! {
+            biased; // a fault that was set holds for what comes after
             changed = fault.changed() => {
                 if changed.is_err() {
                     return;
@@ -163,17 +164,29 @@ enum End {
     Reset,
 }
 
-async fn connection(client: TcpStream, server: SocketAddr, fault: watch::Receiver<Fault>) {
-    let Ok(server) = TcpStream::connect(server).await else {
+async fn connection(mut client: TcpStream, server: SocketAddr, fault: watch::Receiver<Fault>) {
+    let Ok(mut server) = TcpStream::connect(server).await else {
         // As a router in between would: the client learns that there is nobody.
         let _ = client.set_zero_linger();
         return;
     };
     let _ = client.set_nodelay(true);
     let _ = server.set_nodelay(true);
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
-    // Each direction gives its two halves back, so that a reset can be made of a whole stream.
+    let end = both_ways(&mut client, &mut server, fault).await;
+    if end == Some(End::Reset) {
+        let _ = client.set_zero_linger();
+        let _ = server.set_zero_linger();
+    }
+}
+
+/// Forwards until both sides have ended, or one direction ends on order.
+async fn both_ways(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    fault: watch::Receiver<Fault>,
+) -> Option<End> {
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
     let there = pump(from_client, to_server, fault.clone(), |fault| match fault {
         Fault::CutRequest(bytes) => Some((bytes, End::Close)),
         Fault::ResetRequest(bytes) => Some((bytes, End::Reset)),
@@ -185,17 +198,22 @@ async fn connection(client: TcpStream, server: SocketAddr, fault: watch::Receive
         _ => None,
     });
     tokio::pin!(there, back);
-    // One direction that ends well lets the other go on; one that ends on order ends both.
     tokio::select! {
-        end = &mut there => if end.is_none() { back.await; },
-        end = &mut back => if end.is_none() { there.await; },
+        end = &mut there => match end {
+            Some(end) => Some(end),
+            None => back.await,
+        },
+        end = &mut back => match end {
+            Some(end) => Some(end),
+            None => there.await,
+        },
     }
 }
 
-/// Forwards one direction to its end: `None` when the sender closed or an end failed.
+/// Forwards one direction to its end: `None` when the sender closed, an end failed, or the proxy is gone.
 async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
     mut fault: watch::Receiver<Fault>,
     limit: impl Fn(Fault) -> Option<(u64, End)>,
 ) -> Option<End> {
@@ -204,19 +222,12 @@ async fn pump(
     loop {
         let now = *fault.borrow_and_update();
         let mut room = PIECE as u64;
-        if let Some((bytes, end)) = limit(now) {
-            if moved >= bytes {
-                if end == End::Reset {
-                    let _ = from.as_ref().set_zero_linger();
-                    let _ = to.as_ref().set_zero_linger();
-                }
-                return Some(end);
-            }
-            room = room.min(bytes - moved);
+        if let Some((bytes, _)) = limit(now) {
+            room = room.min(bytes.saturating_sub(moved));
         }
         if let Fault::Slow(a_second) = now {
-            room = room.min(a_second.div_ceil(SLICES));
-            tokio::time::sleep(Duration::from_secs(1) / SLICES as u32).await;
+            room = room.min(a_second.div_ceil(u64::from(SLICES)));
+            tokio::time::sleep(Duration::from_secs(1) / SLICES).await;
         }
         if now == Fault::Stall {
             if fault.changed().await.is_err() {
@@ -226,6 +237,7 @@ async fn pump(
         }
         let room = usize::try_from(room.max(1)).unwrap_or(PIECE);
         tokio::select! {
+            biased; // a fault that was set holds for what comes after
             changed = fault.changed() => {
                 if changed.is_err() {
                     return None;
@@ -239,6 +251,9 @@ async fn pump(
                 Err(_) => return None,
                 Ok(_) if now == Fault::Swallow => {}
                 Ok(length) => {
+                    if let Some((_, end)) = limit(now).filter(|(bytes, _)| moved >= *bytes) {
+                        return Some(end);
+                    }
                     moved += length as u64;
                     if to.write_all(&piece[..length]).await.is_err() {
                         return None;

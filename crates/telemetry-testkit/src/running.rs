@@ -220,6 +220,7 @@ mod tests {
         assert_eq!((exit.code, exit.signal), (None, Some(15)));
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_dropped_process_is_gone() {
         let running = Running::start(shell("exec sleep 60"), None);
