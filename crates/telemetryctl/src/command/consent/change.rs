@@ -1,0 +1,302 @@
+//! `consent allow`, `deny` and `reset`, also as `opt-in` and `opt-out`. The daemon does it where one answers:
+//! it writes the user's file, erases what is queued, cancels what is on its way, and says what it did. A
+//! word against sending never depends on one: then the file is written here, and the queue is purged by
+//! `telemetryd --purge`.
+
+use std::process::{Command, Stdio};
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+use telemetry_protocol::consent::{Fact, Verdict};
+use telemetry_protocol::limits::is_tool_name;
+
+use super::{explain, file, machine};
+use crate::Context;
+use crate::daemon::{Daemon, PATIENCE};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::policy;
+use crate::programs;
+use crate::screen::Screen;
+use crate::words::{counted, plain};
+
+/// About whom.
+#[derive(Debug, Args)]
+pub(crate) struct Change {
+    /// This tool alone; default: all of them
+    #[arg(long, value_name = "TOOL", value_parser = tool)]
+    tool: Option<String>,
+    /// For every user of this machine (as root)
+    #[arg(long)]
+    system: bool,
+}
+
+/// A tool's name, for clap.
+pub(super) fn tool(text: &str) -> Result<String, String> {
+    if is_tool_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "a tool's name is 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit"
+            .to_owned(),
+    )
+}
+
+/// What is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// It may be sent.
+    Allow,
+    /// It may not.
+    Deny,
+    /// Nothing is said any more.
+    Reset,
+}
+
+impl Word {
+    fn action(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Reset => "reset",
+        }
+    }
+
+    fn value(self) -> Option<bool> {
+        match self {
+            Self::Allow => Some(true),
+            Self::Deny => Some(false),
+            Self::Reset => None,
+        }
+    }
+}
+
+/// What a withdrawal has done.
+#[derive(Debug, Default)]
+pub(super) struct Receipt {
+    /// Events that were erased.
+    purged: u64,
+    /// Requests that were cancelled.
+    cancelled: u64,
+    /// Whom it has reached.
+    pub(super) reached: Vec<String>,
+    /// Whom it has not, and why.
+    pub(super) not_reached: Vec<String>,
+}
+
+impl Receipt {
+    /// What a daemon answered.
+    pub(super) fn add(&mut self, answer: &Map<String, Value>) {
+        let number = |key: &str| answer.get(key).and_then(Value::as_u64).unwrap_or(0);
+        self.purged += number("purged");
+        self.cancelled += number("cancelled");
+        for (key, list) in [
+            ("reached", &mut self.reached),
+            ("not_reached", &mut self.not_reached),
+        ] {
+            if let Some(Value::Array(names)) = answer.get(key) {
+                list.extend(names.iter().filter_map(Value::as_str).map(ToOwned::to_owned));
+            }
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "purged": self.purged,
+            "cancelled": self.cancelled,
+            "reached": self.reached,
+            "not_reached": self.not_reached,
+        })
+    }
+}
+
+impl Change {
+    pub(crate) fn run(self, word: Word, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
+        let mut receipt = Receipt::default();
+        let told = if self.system {
+            let path = machine::write(context, self.tool.as_deref(), word)?;
+            receipt.reached.push(path.display().to_string());
+            machine::tell(context, &mut receipt)
+        } else {
+            self.for_user(word, context, &mut receipt)?
+        };
+        if !told && word == Word::Deny {
+            purge(context, &mut receipt);
+        }
+        self.report(word, context, &receipt, screen)?;
+        Ok(Exit::Done)
+    }
+
+    /// The user's own word. Answers whether a daemon has heard it.
+    fn for_user(&self, word: Word, context: &Context, receipt: &mut Receipt) -> Result<bool, Failure> {
+        let heard = match Daemon::reach(context) {
+            Err(_) => false,
+            Ok(mut daemon) => {
+                let request = json!({ "op": "consent", "action": word.action(), "tool": self.tool });
+                let place = daemon.path().display().to_string();
+                // Erasing a large queue takes its time.
+                match daemon.ask(&request, PATIENCE * 12) {
+                    Ok(answer) => {
+                        receipt.add(&answer.value);
+                        if receipt.reached.is_empty() {
+                            receipt.reached.push(place);
+                        }
+                        true
+                    }
+                    Err(failure) => {
+                        receipt.not_reached.push(format!("{place}: {failure}"));
+                        false
+                    }
+                }
+            }
+        };
+        // The daemon has written it, unless it has another user's or another place's file: then so do we.
+        let (path, changed) = file::write(context, self.tool.as_deref(), word.value())?;
+        if changed || !heard {
+            receipt.reached.push(path.display().to_string());
+        }
+        Ok(heard)
+    }
+
+    fn report(
+        &self,
+        word: Word,
+        context: &Context,
+        receipt: &Receipt,
+        screen: &mut Screen,
+    ) -> Result<(), Failure> {
+        if screen.json {
+            screen.value(&receipt.json())?;
+            return Ok(());
+        }
+        for line in self.outcome(word, context) {
+            screen.line(&line)?;
+        }
+        if word == Word::Deny {
+            let (purged, cancelled) = (
+                counted(receipt.purged, "queued event"),
+                counted(receipt.cancelled, "request"),
+            );
+            screen.line(&format!("  erased: {purged}; cancelled: {cancelled}"))?;
+        }
+        for (what, list) in [
+            ("reached", &receipt.reached),
+            ("not reached", &receipt.not_reached),
+        ] {
+            for one in list {
+                screen.line(&format!("  {what}: {}", plain(one)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What holds now, which need not be what was said.
+    fn outcome(&self, word: Word, context: &Context) -> Vec<String> {
+        match &self.tool {
+            Some(tool) => {
+                let decision = explain::decision(context, tool);
+                let decides = decision
+                    .chain
+                    .iter()
+                    .find(|link| link.decides)
+                    .map(|link| &link.fact);
+                let state = if decision.verdict == Verdict::Allow {
+                    "on"
+                } else {
+                    "off"
+                };
+                let stays = if word == Word::Allow && state == "off" {
+                    "stays "
+                } else {
+                    ""
+                };
+                let why = decides.map(because).unwrap_or_default();
+                vec![format!("{tool}: {stays}{state}{why}")]
+            }
+            None => match policy::local(context).denies_everything() {
+                Some(fact) if word == Word::Allow => {
+                    vec![format!("telemetry stays off{}", because(fact))]
+                }
+                Some(fact) => vec![format!("telemetry is off for every tool{}", because(fact))],
+                None => vec![
+                    "telemetry is on for the tools that are allowed ('telemetryctl consent show')".to_owned(),
+                ],
+            },
+        }
+    }
+}
+
+fn because(fact: &Fact) -> String {
+    let place = match fact.line {
+        Some(line) => format!("{}:{line}", fact.source),
+        None => fact.source.clone(),
+    };
+    plain(&format!(", by {}: {place} ({})", fact.layer, fact.detail))
+}
+
+/// Erases what consent no longer covers where no daemon runs. `telemetryd` takes the lock, applies consent
+/// and ends; nothing here opens the queue.
+fn purge(context: &Context, receipt: &mut Receipt) {
+    let has_queue = context
+        .surroundings
+        .user
+        .as_ref()
+        .is_some_and(|dirs| dirs.state.join("queue.db").exists());
+    if !has_queue {
+        return;
+    }
+    let program = programs::telemetryd();
+    let ended = Command::new(&program)
+        .arg("--purge")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output();
+    match ended {
+        Ok(output) if output.status.success() => {
+            receipt.purged += purged(&String::from_utf8_lossy(&output.stdout));
+            receipt
+                .reached
+                .push("the queue, through telemetryd --purge".to_owned());
+        }
+        Ok(_) => receipt
+            .not_reached
+            .push("the queue: telemetryd --purge failed".to_owned()),
+        Err(error) => receipt.not_reached.push(format!(
+            "the queue: cannot start {}: {}; it is purged before the next daemon opens its socket",
+            program.display(),
+            error.kind()
+        )),
+    }
+}
+
+/// The number in what `telemetryd --purge` prints: `purged 12 events`.
+fn purged(text: &str) -> u64 {
+    text.split_whitespace()
+        .find_map(|word| word.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_has_the_keys_that_scripts_read() {
+        let mut receipt = Receipt::default();
+        receipt.add(
+            json!({"ok":true,"purged":12,"cancelled":1,"reached":["daemon"]})
+                .as_object()
+                .unwrap(),
+        );
+        assert_eq!(
+            receipt.json(),
+            json!({"purged":12,"cancelled":1,"reached":["daemon"],"not_reached":[]})
+        );
+    }
+
+    #[test]
+    fn the_purging_programs_number_is_found() {
+        assert_eq!(purged("purged 12 events\n"), 12);
+        assert_eq!(purged("nothing to purge\n"), 0);
+    }
+}

@@ -1,0 +1,285 @@
+//! `consent show` and `consent explain`. They need no daemon: the files and this process's environment are
+//! read here. Where one answers, its own word joins, for it also knows the configuration and its own
+//! environment; a denial of either counts (CONSENT.md).
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+use telemetry_protocol::consent::{Decision, Fact, Layer, ToolDefault, Verdict, decide};
+
+use crate::Context;
+use crate::daemon::{Daemon, PATIENCE, word};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::policy;
+use crate::screen::{GREEN, Screen, YELLOW, styled};
+use crate::words::plain;
+
+/// Which tools.
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// This tool alone; default: every tool that is known here
+    #[arg(long, value_name = "TOOL", value_parser = super::change::tool)]
+    tool: Option<String>,
+}
+
+impl Which {
+    pub(super) fn show(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
+        let mut rows = Vec::new();
+        for (tool, decision) in self.decisions(context) {
+            if screen.json {
+                let verdict = decision.verdict.as_str();
+                screen.value(&json!({
+                    "tool": tool, "verdict": verdict, "by": decision.by.as_str(), "source": decision.source,
+                }))?;
+                continue;
+            }
+            rows.push(vec![
+                tool,
+                if decision.verdict == Verdict::Allow {
+                    "on"
+                } else {
+                    "off"
+                }
+                .to_owned(),
+                decision.by.to_string(),
+                plain(&decision.source),
+            ]);
+        }
+        if screen.json {
+            return Ok(Exit::Done);
+        }
+        if rows.is_empty() {
+            screen.talk("no tool is known here: a tool without a manifest is off until you allow it");
+        } else {
+            screen.table(&["tool", "telemetry", "by", "where that stands"], &[], rows)?;
+        }
+        Ok(Exit::Done)
+    }
+
+    pub(super) fn explain(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
+        let decisions = self.decisions(context);
+        if decisions.is_empty() && !screen.json {
+            screen.talk("no tool is known here: name one with --tool");
+        }
+        for (tool, decision) in decisions {
+            if screen.json {
+                screen.value(&as_json(&tool, &decision))?;
+            } else {
+                told(&tool, &decision, screen)?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    fn decisions(&self, context: &Context) -> Vec<(String, Decision)> {
+        let policy = policy::local(context);
+        let mut daemon = Daemon::reach(context).ok();
+        let tools: Vec<String> = match &self.tool {
+            Some(tool) => vec![tool.clone()],
+            None => {
+                let mut tools: Vec<String> = policy.tools().map(|(name, _)| name.to_owned()).collect();
+                if let Some(daemon) = &mut daemon {
+                    tools.extend(known(daemon));
+                }
+                tools.sort_unstable();
+                tools.dedup();
+                tools
+            }
+        };
+        tools
+            .into_iter()
+            .map(|tool| {
+                let here = policy.tool_with_rows(&tool);
+                let said = daemon.as_mut().and_then(|daemon| ask(daemon, &tool));
+                let decision = joined(here.facts, here.default, &here.default_source, said.as_ref());
+                (tool, decision)
+            })
+            .collect()
+    }
+}
+
+/// The decision about one tool as this process sees it, with the daemon's word where one answers.
+pub(super) fn decision(context: &Context, tool: &str) -> Decision {
+    let which = Which {
+        tool: Some(tool.to_owned()),
+    };
+    let decided = which.decisions(context).pop().map(|(_, decision)| decision);
+    // One tool was asked for, one decision comes; without it nothing is allowed.
+    decided.unwrap_or_else(|| decide(&[], ToolDefault::Unregistered, "no manifest"))
+}
+
+/// The tools that the daemon knows.
+fn known(daemon: &mut Daemon) -> Vec<String> {
+    let mut tools = Vec::new();
+    // Without the daemon's list there is still ours.
+    let _ = daemon.list(&json!({ "op": "tools", "action": "list" }), |line| {
+        tools.push(line.word("tool").to_owned());
+        Ok(())
+    });
+    tools.retain(|tool| telemetry_protocol::limits::is_tool_name(tool));
+    tools
+}
+
+/// The daemon's chain about one tool.
+fn ask(daemon: &mut Daemon, tool: &str) -> Option<Map<String, Value>> {
+    let request = json!({ "op": "consent", "action": "explain", "tool": tool });
+    let answer = daemon.ask(&request, PATIENCE).ok()?;
+    answer.value.contains_key("chain").then_some(answer.value)
+}
+
+/// Our facts and the daemon's in one decision. The manifest's default is the daemon's to know: it has the
+/// registered manifests and the configuration that tightens them.
+fn joined(
+    mut facts: Vec<Fact>,
+    mut default: ToolDefault,
+    default_source: &str,
+    said: Option<&Map<String, Value>>,
+) -> Decision {
+    let mut default_source = default_source.to_owned();
+    let chain = match said.and_then(|said| said.get("chain")) {
+        Some(Value::Array(chain)) => chain.as_slice(),
+        _ => &[],
+    };
+    for link in chain.iter().filter_map(Value::as_object) {
+        let Some(fact) = fact(link) else { continue };
+        if fact.layer == Layer::Default {
+            default_source = fact.source;
+            default = match (fact.verdict, fact.detail.starts_with("no manifest")) {
+                (Some(Verdict::Allow), _) => ToolDefault::OptOut,
+                (_, true) => ToolDefault::Unregistered,
+                _ => ToolDefault::OptIn,
+            };
+            continue;
+        }
+        let ours = facts
+            .iter()
+            .any(|own| own.layer == fact.layer && own.source == fact.source);
+        if fact.verdict.is_some() && !ours {
+            // What was said goes in place of our own "found nothing".
+            facts.retain(|own| own.layer != fact.layer || own.verdict.is_some());
+            facts.push(fact);
+        }
+    }
+    decide(&facts, default, &default_source)
+}
+
+fn fact(link: &Map<String, Value>) -> Option<Fact> {
+    Some(Fact {
+        layer: Layer::from_word(word(link, "layer"))?,
+        verdict: match word(link, "verdict") {
+            "deny" => Some(Verdict::Deny),
+            "allow" => Some(Verdict::Allow),
+            _ => None,
+        },
+        source: word(link, "source").to_owned(),
+        line: link
+            .get("line")
+            .and_then(Value::as_u64)
+            .and_then(|line| u32::try_from(line).ok()),
+        detail: word(link, "detail").to_owned(),
+    })
+}
+
+fn as_json(tool: &str, decision: &Decision) -> Value {
+    let chain: Vec<Value> = decision
+        .chain
+        .iter()
+        .map(|link| {
+            json!({
+                "layer": link.fact.layer.as_str(),
+                "verdict": link.fact.verdict.map_or("none", Verdict::as_str),
+                "source": link.fact.source,
+                "line": link.fact.line,
+                "detail": link.fact.detail,
+                "decides": link.decides,
+            })
+        })
+        .collect();
+    json!({
+        "tool": tool,
+        "verdict": decision.verdict.as_str(),
+        "by": decision.by.as_str(),
+        "source": decision.source,
+        "chain": chain,
+    })
+}
+
+fn told(tool: &str, decision: &Decision, screen: &mut Screen) -> Result<(), Failure> {
+    let state = match decision.verdict {
+        Verdict::Allow => styled(GREEN, "on"),
+        Verdict::Deny => styled(YELLOW, "off"),
+    };
+    screen.line(&format!("{tool}: {state}"))?;
+    for link in &decision.chain {
+        let fact = &link.fact;
+        let verdict = fact.verdict.map_or("-", Verdict::as_str);
+        let place = match (fact.verdict, fact.line) {
+            (None, _) if fact.source == "-" => String::new(),
+            (_, Some(line)) => format!("{}:{line}  ", fact.source),
+            (_, None) => format!("{}  ", fact.source),
+        };
+        let decides = if link.decides { "  <- decides" } else { "" };
+        let layer = fact.layer.as_str();
+        screen.line(&format!(
+            "  {layer:<12} {verdict:<6}  {}{decides}",
+            plain(&(place + &fact.detail))
+        ))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(chain: &Value) -> Map<String, Value> {
+        json!({ "chain": chain }).as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_denial_that_only_the_daemon_sees_counts() {
+        let chain = json!([
+            {"layer":"machine","verdict":"deny","source":"tools.kedro.enabled","line":null,"detail":"false in the config","decides":true},
+            {"layer":"default","verdict":"allow","source":"kedro.toml","line":null,"detail":"opt-out: on unless denied","decides":false}
+        ]);
+        let decision = joined(
+            Vec::new(),
+            ToolDefault::Unregistered,
+            "no manifest",
+            Some(&said(&chain)),
+        );
+        assert_eq!((decision.verdict, decision.by), (Verdict::Deny, Layer::Machine));
+    }
+
+    #[test]
+    fn a_denial_that_only_we_see_counts_whatever_the_daemon_says() {
+        let ours = Fact {
+            layer: Layer::Environment,
+            verdict: Some(Verdict::Deny),
+            source: "DO_NOT_TRACK".into(),
+            line: None,
+            detail: "is set".into(),
+        };
+        let chain = json!([{"layer":"default","verdict":"allow","source":"kedro.toml","detail":"opt-out"}]);
+        let decision = joined(vec![ours], ToolDefault::OptIn, "no manifest", Some(&said(&chain)));
+        assert_eq!(
+            (decision.verdict, decision.by),
+            (Verdict::Deny, Layer::Environment)
+        );
+    }
+
+    #[test]
+    fn a_registered_manifest_is_known_through_the_daemon() {
+        let chain = json!([{"layer":"default","verdict":"allow","source":"registered","detail":"opt-out: on unless denied"}]);
+        let decision = joined(
+            Vec::new(),
+            ToolDefault::Unregistered,
+            "no manifest",
+            Some(&said(&chain)),
+        );
+        assert_eq!(
+            (decision.verdict, decision.source.as_str()),
+            (Verdict::Allow, "registered")
+        );
+    }
+}

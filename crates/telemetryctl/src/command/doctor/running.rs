@@ -1,0 +1,121 @@
+//! Does a daemon run, does it answer, and is it of the same version as this program?
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use telemetry_client::connect::Refusal;
+use telemetry_protocol::PROTOCOL;
+
+use super::{Check, State, theirs};
+use crate::Context;
+use crate::daemon::{Daemon, PATIENCE, no_daemon};
+use crate::programs;
+
+/// A daemon that takes connections and does not say hello within this time hangs.
+const WEDGED: Duration = Duration::from_secs(2);
+
+/// This program's own version.
+const OWN: &str = env!("CARGO_PKG_VERSION");
+
+pub(super) fn check(context: &Context) -> Vec<Check> {
+    let mut daemon = match Daemon::reach(context) {
+        Ok(daemon) => daemon,
+        Err(error) => {
+            let busy = matches!(error.cause, Refusal::Busy);
+            let state = if busy { State::Fail } else { State::NoDaemon };
+            let detail = format!("no daemon answers at {}: {}", error.path.display(), error.cause);
+            let told = no_daemon(error).to_string();
+            let hint = told
+                .lines()
+                .find_map(|line| line.trim_start().strip_prefix("hint: "));
+            let mut checks = vec![Check::new("socket", state, detail).hint(hint.unwrap_or_default())];
+            checks.extend(versions(None));
+            return checks;
+        }
+    };
+    let place = daemon.path().display().to_string();
+    let pid = daemon
+        .pid()
+        .map(|pid| format!(" (pid {pid})"))
+        .unwrap_or_default();
+    let hello = json!({ "op": "hello", "protocol": PROTOCOL, "client": format!("telemetryctl/{OWN}") });
+    let answer = match daemon.ask(&hello, WEDGED) {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let detail = format!("a daemon{pid} takes connections at {place} and does not answer: {failure}");
+            let detail = detail.replace('\n', ";");
+            return vec![
+                Check::new("socket", State::Fail, detail)
+                    .hint("it hangs or is overloaded: its log says more; end it and start it again"),
+            ];
+        }
+    };
+    let mut checks = vec![Check::new("socket", State::Ok, format!("{place}{pid} answers"))];
+    checks.extend(versions(Some(answer.word("server"))));
+    match daemon.ask(&json!({ "op": "doctor" }), PATIENCE * 6) {
+        Ok(answer) => {
+            if let Some(Value::Array(list)) = answer.value.get("checks") {
+                checks.extend(list.iter().map(theirs));
+            }
+        }
+        Err(failure) => {
+            let detail = failure.to_string().replace('\n', ";");
+            checks.push(Check::new("daemon", State::Fail, detail));
+        }
+    }
+    checks
+}
+
+/// The running daemon, its program on disk, and this program should be one version.
+fn versions(server: Option<&str>) -> Vec<Check> {
+    let running = server.map(|server| server.rsplit('/').next().unwrap_or(server).to_owned());
+    let program = programs::telemetryd();
+    let installed = Command::new(&program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+        .and_then(|output| {
+            let text = String::from_utf8(output.stdout).ok()?;
+            text.split_whitespace().last().map(ToOwned::to_owned)
+        });
+    let mut checks = Vec::new();
+    match (&running, &installed) {
+        (Some(running), _) if running != OWN => checks.push(
+            Check::new(
+                "versions",
+                State::Warn,
+                format!("the daemon is {running}, this program is {OWN}"),
+            )
+            .hint("after an upgrade: 'telemetryctl stop', then start it again"),
+        ),
+        (_, Some(installed)) if installed != OWN => checks.push(
+            Check::new(
+                "versions",
+                State::Warn,
+                format!("{} is {installed}, this program is {OWN}", program.display()),
+            )
+            .hint("install both together"),
+        ),
+        (None, None) => checks.push(
+            Check::new(
+                "versions",
+                State::Warn,
+                format!("{} cannot be started", program.display()),
+            )
+            .hint(format!(
+                "install telemetryd beside telemetryctl, or name it in {}",
+                programs::VARIABLE
+            )),
+        ),
+        _ => checks.push(Check::new(
+            "versions",
+            State::Ok,
+            format!("both programs are {OWN}"),
+        )),
+    }
+    checks
+}

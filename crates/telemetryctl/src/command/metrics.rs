@@ -1,0 +1,26 @@
+//! `metrics`: the daemon's numbers, for a collector.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::Context;
+use crate::daemon::{Daemon, PATIENCE};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::screen::Screen;
+
+/// Print the daemon's metrics as OpenMetrics text
+#[derive(Debug, Args)]
+pub(crate) struct Metrics {}
+
+impl Metrics {
+    pub(crate) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
+        let answer = Daemon::connect(context)?.ask(&json!({ "op": "metrics" }), PATIENCE)?;
+        if screen.json {
+            screen.line(&answer.without("ok"))?;
+        } else {
+            screen.raw(answer.word("text").as_bytes())?;
+        }
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,262 @@
+//! `queue`: what waits on this machine, what a server refused, and the very bytes that would go next.
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::Context;
+use crate::clock;
+use crate::daemon::{Daemon, PATIENCE, word};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::screen::Screen;
+use crate::words::{bytes, counted, plain, relative};
+
+/// Look into the queue, and requeue or erase what is in it
+#[derive(Debug, Args)]
+pub(crate) struct Queue {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List what waits, the oldest first
+    List(Rows),
+    /// Show one event with its body
+    Show {
+        /// The event's id
+        id: Uuid,
+    },
+    /// Print the request that would go next, byte for byte, with credentials masked
+    NextBatch {
+        /// To this destination
+        #[arg(long, value_name = "NAME")]
+        destination: Option<String>,
+    },
+    /// List what a server refused, with its answer
+    Parked(Rows),
+    /// Put parked events back into the queue
+    Requeue(Rows),
+    /// Erase events that are queued or parked
+    Purge {
+        #[command(flatten)]
+        rows: Rows,
+        /// Erase all of them
+        #[arg(long, conflicts_with_all = ["tool", "destination", "id"])]
+        all: bool,
+    },
+}
+
+/// Which rows.
+#[derive(Debug, Args)]
+struct Rows {
+    /// Only events of this tool
+    #[arg(long, value_name = "TOOL")]
+    tool: Option<String>,
+    /// Only events for this destination
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    /// Only the event with this id
+    #[arg(long, value_name = "ID")]
+    id: Option<Uuid>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+}
+
+impl Rows {
+    fn request(&self, action: &str) -> Value {
+        json!({
+            "op": "queue",
+            "action": action,
+            "tool": self.tool,
+            "destination": self.destination,
+            "id": self.id.map(|id| id.to_string()),
+            "limit": self.limit,
+        })
+    }
+
+    fn is_all(&self) -> bool {
+        self.tool.is_none() && self.destination.is_none() && self.id.is_none()
+    }
+}
+
+impl Queue {
+    pub(crate) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
+        if let Action::Purge { rows, all: false } = &self.action
+            && rows.is_all()
+        {
+            return Err(Failure::new(Exit::Usage, "queue purge: which events?")
+                .hint("name --tool, --destination or --id, or say --all"));
+        }
+        let mut daemon = Daemon::connect(context)?;
+        match self.action {
+            Action::List(rows) => list(&mut daemon, &rows.request("list"), screen),
+            Action::Parked(rows) => parked(&mut daemon, &rows.request("parked"), screen),
+            Action::Show { id } => show(&mut daemon, id, screen),
+            Action::NextBatch { destination } => next_batch(&mut daemon, destination.as_deref(), screen),
+            Action::Requeue(rows) => change(&mut daemon, &rows.request("requeue"), "requeued", screen),
+            Action::Purge { rows, .. } => change(&mut daemon, &rows.request("purge"), "purged", screen),
+        }
+    }
+}
+
+fn list(daemon: &mut Daemon, request: &Value, screen: &mut Screen) -> Result<Exit, Failure> {
+    if screen.json {
+        daemon.list(request, |line| Ok(screen.line(&line.text)?))?;
+        return Ok(Exit::Done);
+    }
+    let now = clock::wall_ms();
+    let mut rows = Vec::new();
+    daemon.list(request, |line| {
+        let row = &line.value;
+        let mut cells = head(row);
+        cells.push(relative(word(row, "received"), now));
+        cells.push(plain(word(row, "state")));
+        cells.push(row.get("attempts").map(Value::to_string).unwrap_or_default());
+        rows.push(cells);
+        Ok(())
+    })?;
+    if rows.is_empty() {
+        screen.talk("nothing is queued");
+        return Ok(Exit::Done);
+    }
+    let columns = [
+        "id",
+        "tool",
+        "event",
+        "destination",
+        "bytes",
+        "came",
+        "state",
+        "attempts",
+    ];
+    screen.table(&columns, &[4, 7], rows)?;
+    Ok(Exit::Done)
+}
+
+fn parked(daemon: &mut Daemon, request: &Value, screen: &mut Screen) -> Result<Exit, Failure> {
+    if screen.json {
+        daemon.list(request, |line| Ok(screen.line(&line.text)?))?;
+        return Ok(Exit::Done);
+    }
+    let now = clock::wall_ms();
+    let mut rows = Vec::new();
+    daemon.list(request, |line| {
+        let row = &line.value;
+        let mut cells = head(row);
+        cells.push(relative(word(row, "parked_at"), now));
+        cells.push(row.get("status").map(Value::to_string).unwrap_or_default());
+        // The answer may be a page; its beginning says what it is about.
+        cells.push(plain(word(row, "answer")).chars().take(60).collect());
+        rows.push(cells);
+        Ok(())
+    })?;
+    if rows.is_empty() {
+        screen.talk("nothing is parked");
+        return Ok(Exit::Done);
+    }
+    let columns = [
+        "id",
+        "tool",
+        "event",
+        "destination",
+        "bytes",
+        "parked",
+        "status",
+        "answer",
+    ];
+    screen.table(&columns, &[4], rows)?;
+    screen.talk("'telemetryctl queue requeue' tries them again, 'queue purge' erases them");
+    Ok(Exit::Done)
+}
+
+fn head(row: &Map<String, Value>) -> Vec<String> {
+    let mut cells: Vec<String> = ["id", "tool", "event", "destination"]
+        .iter()
+        .map(|key| plain(word(row, key)))
+        .collect();
+    cells.push(bytes(row.get("bytes").and_then(Value::as_u64).unwrap_or(0)));
+    cells
+}
+
+fn show(daemon: &mut Daemon, id: Uuid, screen: &mut Screen) -> Result<Exit, Failure> {
+    let request = json!({ "op": "queue", "action": "show", "id": id.to_string() });
+    let answer = daemon.ask(&request, PATIENCE)?;
+    if screen.json {
+        screen.line(&answer.without("ok"))?;
+        return Ok(Exit::Done);
+    }
+    for (key, value) in answer
+        .value
+        .iter()
+        .filter(|(key, value)| !matches!(key.as_str(), "ok" | "body") && !value.is_null())
+    {
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), ToOwned::to_owned);
+        screen.line(&format!("{:<12} {}", plain(key), plain(&text)))?;
+    }
+    if let Some(body) = answer.value.get("body") {
+        // The stored object, or its text.
+        let body = match body {
+            Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| body.clone()),
+            other => other.clone(),
+        };
+        screen.line("")?;
+        let pretty = serde_json::to_string_pretty(&body).unwrap_or_else(|_| body.to_string());
+        for line in pretty.lines() {
+            screen.line(&plain(line))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn next_batch(daemon: &mut Daemon, destination: Option<&str>, screen: &mut Screen) -> Result<Exit, Failure> {
+    let request = json!({ "op": "queue", "action": "next_batch", "destination": destination });
+    let json = screen.json;
+    let count = daemon.list(&request, |line| {
+        if json {
+            return Ok(screen.line(&line.text)?);
+        }
+        screen.line(&format!(
+            "{} {}",
+            plain(line.word("method")),
+            plain(line.word("url"))
+        ))?;
+        if let Some(Value::Object(headers)) = line.value.get("headers") {
+            for (name, value) in headers {
+                screen.line(&format!(
+                    "{}: {}",
+                    plain(name),
+                    plain(value.as_str().unwrap_or_default())
+                ))?;
+            }
+        }
+        screen.line("")?;
+        // Byte for byte: whoever pipes it wants the body and nothing else changed.
+        let body = line.word("body");
+        screen.raw(body.as_bytes())?;
+        if !body.ends_with('\n') {
+            screen.line("")?;
+        }
+        Ok(())
+    })?;
+    if count == 0 && !json {
+        screen.talk("nothing waits to be sent");
+    }
+    Ok(Exit::Done)
+}
+
+fn change(daemon: &mut Daemon, request: &Value, what: &str, screen: &mut Screen) -> Result<Exit, Failure> {
+    // Erasing a large queue rewrites its file (secure_delete): that may take its time.
+    let answer = daemon.ask(request, PATIENCE * 60)?;
+    if screen.json {
+        screen.line(&answer.without("ok"))?;
+    } else {
+        let count = answer.value.get(what).and_then(Value::as_u64).unwrap_or(0);
+        screen.talk(&format!("{} {what}", counted(count, "event")));
+    }
+    Ok(Exit::Done)
+}

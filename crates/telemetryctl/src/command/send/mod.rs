@@ -1,0 +1,244 @@
+//! `send`: records events the way a library would: consent in this process first, then a line to the
+//! daemon. It never fails a script for what is not the script's doing, and never holds it for long.
+
+mod input;
+mod line;
+mod tally;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use telemetry_client::{Gathered, RealFiles, TalkError};
+use telemetry_protocol::consent::Fact;
+use telemetry_protocol::event::Ack;
+
+use crate::Context;
+use crate::daemon::{Daemon, no_daemon};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::screen::Screen;
+
+use input::Input;
+use line::{Ready, Template};
+use tally::Tally;
+
+/// Record an event, as a tool's library would
+#[derive(Debug, Args)]
+#[command(after_long_help = LINES)]
+pub(crate) struct Send {
+    /// Who speaks, e.g. kedro
+    #[arg(required_unless_present = "stdin")]
+    tool: Option<String>,
+    /// What happened, e.g. "CLI command"
+    #[arg(required_unless_present = "stdin")]
+    event: Option<String>,
+    /// A property; a JSON number or boolean is one, anything else is a string
+    #[arg(short = 'p', long = "property", value_name = "KEY=VALUE", value_parser = line::property)]
+    pairs: Vec<(String, String)>,
+    /// All properties as a JSON object; -p goes over it
+    #[arg(long = "properties", value_name = "OBJ", value_parser = line::object)]
+    object: Option<line::Members>,
+    /// Read events from stdin, one JSON object a line (see --help)
+    #[arg(long)]
+    stdin: bool,
+    /// The project that the tool works in; this version does not look into it yet
+    #[arg(long, value_name = "DIR")]
+    project: Option<PathBuf>,
+    /// When the daemon answers: never, when the event survives its crash, when it survives a power cut
+    #[arg(long, value_name = "WHEN", default_value = "queued")]
+    ack: When,
+    /// Make it an error when nothing was recorded: no daemon, declined, refused
+    #[arg(long)]
+    strict: bool,
+    /// Say what became of the events, also where nobody watches
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+const LINES: &str = "\
+With --stdin each line is an event as the protocol has it: {\"tool\":…,\"event\":…,\"properties\":{…}}. What a line
+lacks is filled in: tool, event and ack from the command line, id and time here. Properties from the command
+line go under the line's own. A line that is no event is reported with its number and skipped; the exit code is
+then 1. Lines are sent as they come, and their answers read in groups.
+
+A script is never failed for what is not its doing: where no daemon is there, or consent says no, the exit code
+is 0 and nothing is said unless stderr is a terminal or --verbose is given. --strict makes those errors: 3 where
+no daemon is there, 4 where consent said no, 5 where it did not answer in time, 1 where it refused.";
+
+/// `ack` on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum When {
+    None,
+    Queued,
+    Synced,
+}
+
+impl From<When> for Ack {
+    fn from(when: When) -> Self {
+        match when {
+            When::None => Self::None,
+            When::Queued => Self::Queued,
+            When::Synced => Self::Synced,
+        }
+    }
+}
+
+/// How long the daemon may take to answer a group: a commit on a disk that is busy.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Lines that are sent before their answers are read. Their answers, 80 bytes each, fit into a socket's
+/// buffer, so that neither side waits for the other.
+const GROUP: usize = 256;
+
+/// Bytes that are sent before answers are read.
+const GROUP_BYTES: usize = 1024 * 1024;
+
+impl Send {
+    pub(crate) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
+        let template = Template {
+            tool: self.tool,
+            event: self.event,
+            properties: line::over(self.object.unwrap_or_default(), self.pairs),
+            ack: self.ack.into(),
+        };
+        let mut sender = Sender {
+            context,
+            consent: Gathered::gather(&context.surroundings, &RealFiles),
+            denials: BTreeMap::new(),
+            link: Link::Unknown,
+            group: Vec::new(),
+            bytes: 0,
+            tally: Tally::new(self.verbose),
+        };
+        if self.stdin {
+            let mut input = Input::new(std::io::stdin().lock());
+            while let Some((number, text)) = input.next_line()? {
+                match text.and_then(|text| template.fill(&text)) {
+                    Ok(ready) => sender.take(ready, screen)?,
+                    Err(why) => sender.tally.bad_line(number, &why, screen),
+                }
+                // Somebody who writes a line now and then is not held until a group is full.
+                if !input.has_more() {
+                    sender.flush(screen)?;
+                }
+            }
+        } else {
+            let ready = template
+                .fill("{}")
+                .map_err(|why| Failure::new(Exit::Usage, why))?;
+            sender.take(ready, screen)?;
+        }
+        sender.flush(screen)?;
+        sender.tally.end(self.strict, screen)
+    }
+}
+
+/// The way to the daemon: looked for when the first event may be sent, and not before.
+enum Link {
+    Unknown,
+    Up(Box<Daemon>),
+    Down,
+}
+
+struct Sender<'a> {
+    context: &'a Context,
+    consent: Gathered,
+    denials: BTreeMap<String, Option<Fact>>,
+    link: Link,
+    group: Vec<Ready>,
+    bytes: usize,
+    tally: Tally,
+}
+
+impl Sender<'_> {
+    /// Takes one event: asks for consent, and keeps it for the group.
+    fn take(&mut self, ready: Ready, screen: &mut Screen) -> Result<(), Failure> {
+        let denial = match self.denials.get(&ready.tool) {
+            Some(known) => known,
+            None => {
+                let denial = self.consent.denial(&ready.tool);
+                self.denials.entry(ready.tool.clone()).or_insert(denial)
+            }
+        };
+        // I3, I10: with a denial no socket is opened, and nothing is created.
+        if let Some(fact) = denial {
+            return self.tally.declined_here(&ready, fact, screen);
+        }
+        self.bytes += ready.line.len();
+        self.group.push(ready);
+        if self.group.len() >= GROUP || self.bytes >= GROUP_BYTES {
+            self.flush(screen)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the group and reads its answers. Where the daemon goes away in between (a restart), the group
+    /// is sent once more to its successor: the ids make that safe.
+    fn flush(&mut self, screen: &mut Screen) -> Result<(), Failure> {
+        let group = std::mem::take(&mut self.group);
+        self.bytes = 0;
+        let mut answered = 0;
+        let mut again = false;
+        while answered < group.len() {
+            let rest = group.get(answered..).unwrap_or_default();
+            if let Link::Unknown = self.link {
+                self.link = match Daemon::reach(self.context) {
+                    Ok(daemon) => Link::Up(Box::new(daemon)),
+                    Err(error) => {
+                        self.tally.no_daemon(&no_daemon(error));
+                        Link::Down
+                    }
+                };
+            }
+            let Link::Up(daemon) = &mut self.link else {
+                return self.tally.unrecorded(rest, screen);
+            };
+            match deliver(daemon, rest, &mut answered, &mut self.tally, screen)? {
+                Ok(()) => return Ok(()),
+                Err(TalkError::Closed) if !again => {
+                    again = true;
+                    self.link = Link::Unknown;
+                }
+                Err(error) => {
+                    self.tally.broken(
+                        &daemon.broken("send", &error),
+                        matches!(error, TalkError::TimedOut),
+                    );
+                    self.link = Link::Down;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends events and reads an answer for each that wants one, in order.
+fn deliver(
+    daemon: &mut Daemon,
+    events: &[Ready],
+    answered: &mut usize,
+    tally: &mut Tally,
+    screen: &mut Screen,
+) -> Result<Result<(), TalkError>, Failure> {
+    let mut lines = Vec::new();
+    for event in events {
+        lines.extend_from_slice(event.line.as_bytes());
+    }
+    if let Err(error) = daemon.send(&lines, ANSWER) {
+        return Ok(Err(error));
+    }
+    for event in events {
+        if event.ack == Ack::None {
+            tally.unanswered();
+        } else {
+            match daemon.receive(ANSWER) {
+                Ok(answer) => tally.answered(&answer, screen)?,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        *answered += 1;
+    }
+    Ok(Ok(()))
+}

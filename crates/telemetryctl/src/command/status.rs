@@ -1,0 +1,291 @@
+//! `status`: one screen about the daemon, its destinations, the tools, the queue and the books. Without a
+//! daemon it says what consent says, which needs none.
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+use telemetry_protocol::consent::Verdict;
+
+use crate::Context;
+use crate::clock;
+use crate::daemon::{Daemon, PATIENCE, no_daemon, word};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::policy;
+use crate::screen::{DIM, GREEN, RED, Screen, YELLOW, styled};
+use crate::words::{bytes, counted, plain, relative};
+
+/// Show the daemon, its destinations, the tools and the books
+#[derive(Debug, Args)]
+pub(crate) struct Status {}
+
+impl Status {
+    pub(crate) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
+        match Daemon::reach(context) {
+            Ok(mut daemon) => {
+                let answer = daemon.ask(&json!({ "op": "status" }), PATIENCE)?;
+                if screen.json {
+                    screen.line(&answer.without("ok"))?;
+                } else {
+                    show(&answer.value, screen)?;
+                }
+                Ok(Exit::Done)
+            }
+            Err(error) => {
+                let status = without_daemon(context);
+                if screen.json {
+                    screen.value(&status)?;
+                    return Err(Failure::said(Exit::NoDaemon));
+                }
+                if let Value::Object(status) = &status {
+                    telemetry(status, screen)?;
+                    tools(status, screen)?;
+                    screen.line("")?;
+                }
+                let mut failure = no_daemon(error);
+                failure.exit = Exit::NoDaemon;
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// The same object with what this process can see: what it cannot is null.
+fn without_daemon(context: &Context) -> Value {
+    let policy = policy::local(context);
+    let telemetry = match policy.denies_everything() {
+        Some(fact) => json!({ "verdict": "deny", "by": fact.layer.as_str(), "source": fact.source }),
+        None => json!({ "verdict": "allow", "by": null, "source": null }),
+    };
+    let tools: Vec<Value> = policy
+        .tools()
+        .map(|(name, tool)| {
+            json!({
+                "tool": name,
+                "verdict": tool.decision.verdict.as_str(),
+                "by": tool.decision.by.as_str(),
+                "source": tool.decision.source,
+                "queued": null,
+                "delivered": null,
+                "lost": null,
+                "declined": null,
+            })
+        })
+        .collect();
+    json!({
+        "daemon": null,
+        "telemetry": telemetry,
+        "queue": null,
+        "destinations": null,
+        "tools": tools,
+        "books": null,
+    })
+}
+
+fn show(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure> {
+    let now = clock::wall_ms();
+    let Some(Value::Object(daemon)) = status.get("daemon") else {
+        return Err(Failure::failed("the answer to 'status' lacks the daemon"));
+    };
+    screen.heading(&format!("telemetryd {}", plain(word(daemon, "version"))))?;
+    let pid = daemon.get("pid").map(Value::to_string).unwrap_or_default();
+    let (mode, phase) = (plain(word(daemon, "mode")), plain(word(daemon, "phase")));
+    screen.line(&format!("  {mode} mode, pid {pid}, {phase}"))?;
+    screen.line(&format!("  socket     {}", plain(word(daemon, "socket"))))?;
+    telemetry(status, screen)?;
+    queue(status, now, screen)?;
+    destinations(status, now, screen)?;
+    tools(status, screen)?;
+    books(status, screen)
+}
+
+fn telemetry(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure> {
+    let text = match &status.get("telemetry") {
+        Some(Value::Object(telemetry)) if word(telemetry, "verdict") == "deny" => {
+            let why = format!("off, by {}: {}", word(telemetry, "by"), word(telemetry, "source"));
+            styled(YELLOW, &plain(&why))
+        }
+        _ => "on for the tools that are allowed".to_owned(),
+    };
+    Ok(screen.line(&format!("  telemetry  {text}"))?)
+}
+
+fn queue(status: &Map<String, Value>, now: i64, screen: &mut Screen) -> Result<(), Failure> {
+    let Some(Value::Object(queue)) = status.get("queue") else {
+        return Ok(());
+    };
+    let size = |key: &str| queue.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let mut line = format!(
+        "  queue      {}, {} of {}",
+        counted(size("events"), "event"),
+        bytes(size("bytes")),
+        bytes(size("max_bytes"))
+    );
+    let oldest = word(queue, "oldest");
+    if !oldest.is_empty() {
+        line.push_str(&format!("; the oldest came {}", relative(oldest, now)));
+    }
+    Ok(screen.line(&line)?)
+}
+
+fn rows<'a>(status: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = &'a Map<String, Value>> {
+    let list = match status.get(key) {
+        Some(Value::Array(list)) => list.as_slice(),
+        _ => &[],
+    };
+    list.iter().filter_map(Value::as_object)
+}
+
+fn cell(row: &Map<String, Value>, key: &str) -> String {
+    match row.get(key) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => plain(text),
+        Some(Value::Object(reasons)) => {
+            let list: Vec<String> = reasons
+                .iter()
+                .filter(|(_, count)| count.as_u64() != Some(0))
+                .map(|(reason, count)| format!("{count} {}", plain(reason)))
+                .collect();
+            list.join(", ")
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+fn destinations(status: &Map<String, Value>, now: i64, screen: &mut Screen) -> Result<(), Failure> {
+    let mut list: Vec<Vec<String>> = Vec::new();
+    let mut talk = Vec::new();
+    for row in rows(status, "destinations") {
+        let next = word(row, "next_try");
+        list.push(vec![
+            cell(row, "name"),
+            cell(row, "encoding"),
+            cell(row, "state"),
+            cell(row, "queued"),
+            if next.is_empty() {
+                String::new()
+            } else {
+                relative(next, now)
+            },
+            row.get("max_bytes_learned")
+                .and_then(Value::as_u64)
+                .map(bytes)
+                .unwrap_or_default(),
+        ]);
+        let (name, state) = (cell(row, "name"), word(row, "state"));
+        for (key, style) in [("reason", YELLOW), ("last_error", RED)] {
+            let text = cell(row, key);
+            // An error of yesterday is no news while all is well.
+            if !text.is_empty() && !matches!(state, "idle" | "sending") {
+                talk.push(format!("  {name}: {}", styled(style, &text)));
+            }
+        }
+    }
+    if list.is_empty() {
+        return Ok(());
+    }
+    screen.line("")?;
+    screen.table(
+        &[
+            "destination",
+            "encoding",
+            "state",
+            "queued",
+            "next try",
+            "largest batch",
+        ],
+        &[3],
+        list,
+    )?;
+    for line in talk {
+        screen.line(&line)?;
+    }
+    Ok(())
+}
+
+fn tools(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure> {
+    let list: Vec<Vec<String>> = rows(status, "tools")
+        .map(|row| {
+            let allowed = word(row, "verdict") == Verdict::Allow.as_str();
+            let why = match (allowed, word(row, "by"), word(row, "source")) {
+                (true, ..) | (false, "", _) => String::new(),
+                (false, by, source) => plain(&format!("by {by}: {source}")),
+            };
+            vec![
+                cell(row, "tool"),
+                if allowed { "on" } else { "off" }.to_owned(),
+                cell(row, "queued"),
+                cell(row, "delivered"),
+                cell(row, "lost"),
+                cell(row, "declined"),
+                why,
+            ]
+        })
+        .collect();
+    if list.is_empty() {
+        return Ok(());
+    }
+    screen.line("")?;
+    let head = [
+        "tool",
+        "telemetry",
+        "queued",
+        "delivered",
+        "lost",
+        "declined",
+        "why",
+    ];
+    Ok(screen.table(&head, &[2, 3], list)?)
+}
+
+fn books(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure> {
+    const COLUMNS: [&str; 10] = [
+        "destination",
+        "tool",
+        "accepted",
+        "delivered",
+        "parked",
+        "queued",
+        "evicted",
+        "expired",
+        "purged",
+        "lost",
+    ];
+    let mut list = Vec::new();
+    let mut balanced = true;
+    for row in rows(status, "books") {
+        let count = |key: &str| row.get(key).and_then(Value::as_u64).unwrap_or(0);
+        // I5, seen from outside.
+        balanced &= count("accepted") == COLUMNS.iter().skip(3).map(|key| count(key)).sum::<u64>();
+        list.push(COLUMNS.iter().map(|key| cell(row, key)).collect());
+    }
+    if list.is_empty() {
+        return Ok(());
+    }
+    screen.line("")?;
+    screen.table(&COLUMNS, &[2, 3, 4, 5, 6, 7, 8, 9], list)?;
+    let verdict = match balanced {
+        true => styled(GREEN, "the books balance"),
+        false => styled(RED, "the books do not balance"),
+    };
+    screen.line(&format!(
+        "{verdict}{}",
+        styled(DIM, ": accepted is the sum of the columns behind it")
+    ))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_by_reason_leave_out_the_zeros() {
+        let row = json!({"lost": {"evicted": 0, "expired": 3}, "none": null, "n": 4});
+        let row = row.as_object().unwrap();
+        assert_eq!(cell(row, "lost"), "3 expired");
+        assert_eq!(
+            (cell(row, "none"), cell(row, "n")),
+            (String::new(), "4".to_owned())
+        );
+    }
+}
