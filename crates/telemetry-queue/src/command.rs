@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::types::{
-    Append, Appended, Book, Checked, ClaimLimits, Claimed, Filter, Id, Limits, Moment, Outcome, Page, PurgeReason,
-    Purged, QueueError, RowState, Sent, Settled,
+    Append, Appended, Book, Checked, ClaimLimits, Claimed, Filter, Id, Limits, Moment, Outcome, Page,
+    PurgeReason, Purged, QueueError, RowState, Sent, Settled,
 };
 
 /// Where an answer goes.
@@ -45,17 +45,36 @@ pub(crate) enum Command {
     Claim(Claim, Reply<Option<Claimed>>),
     Settle(Settle, Reply<Settled>),
     SettleAndClaim(Settle, ClaimLimits, Reply<(Settled, Option<Claimed>)>),
-    Preview { claim: Claim, uid: Option<u32>, reply: Reply<Option<Claimed>> },
-    Purge { filter: Filter, reason: PurgeReason, at: Moment, reply: Reply<Purged> },
-    Requeue { filter: Filter, at: Moment, reply: Reply<u64> },
+    Preview {
+        claim: Claim,
+        uid: Option<u32>,
+        reply: Reply<Option<Claimed>>,
+    },
+    Purge {
+        filter: Filter,
+        reason: PurgeReason,
+        at: Moment,
+        reply: Reply<Purged>,
+    },
+    Requeue {
+        filter: Filter,
+        at: Moment,
+        reply: Reply<u64>,
+    },
     Rows(Rows, Reply<Page>),
-    Sent { limit: u32, uid: Option<u32>, tool: Option<Arc<str>>, bodies: bool, reply: Reply<Vec<Sent>> },
+    Sent {
+        limit: u32,
+        uid: Option<u32>,
+        tool: Option<Arc<str>>,
+        bodies: bool,
+        reply: Reply<Vec<Sent>>,
+    },
     Books(Option<u32>, Reply<Vec<Book>>),
     DestinationStates(Reply<Vec<(Arc<str>, String)>>),
     SetDestinationState(Arc<str>, String, Reply<()>),
     SetLimits(Limits, Reply<()>),
     Checked(Reply<Checked>),
     Checkpoint(Reply<()>),
-    /// Wakes the writer so that it sees that it is to close.
-    Close,
+    /// Nothing: wakes the writer, so that it sees that it is to close or that the integrity check has ended.
+    Wake,
 }

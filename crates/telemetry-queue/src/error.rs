@@ -21,7 +21,9 @@ pub(crate) enum Class {
 
 /// Tells failures apart.
 pub(crate) fn classify(error: &rusqlite::Error) -> Class {
-    let Some(code) = error.sqlite_error() else { return Class::Other };
+    let Some(code) = error.sqlite_error() else {
+        return Class::Other;
+    };
     match code.extended_code & 0xff {
         ffi::SQLITE_FULL => Class::Full,
         ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => Class::Corrupt,
@@ -40,7 +42,11 @@ pub(crate) fn damaged() -> rusqlite::Error {
 
 impl QueueError {
     pub(crate) fn closed() -> Self {
-        Self { kind: ErrorKind::Closed, attempt: "the queue has been closed".to_owned(), source: None }
+        Self {
+            kind: ErrorKind::Closed,
+            attempt: "the queue has been closed".to_owned(),
+            source: None,
+        }
     }
 
     pub(crate) fn sqlite(attempt: impl Into<String>, error: rusqlite::Error) -> Self {
@@ -49,7 +55,11 @@ impl QueueError {
             Class::Denied => ErrorKind::Denied,
             Class::Corrupt | Class::Other => ErrorKind::Io,
         };
-        Self { kind, attempt: attempt.into(), source: Some(Box::new(error)) }
+        Self {
+            kind,
+            attempt: attempt.into(),
+            source: Some(Box::new(error)),
+        }
     }
 
     pub(crate) fn io(attempt: impl Into<String>, error: io::Error) -> Self {
@@ -58,10 +68,18 @@ impl QueueError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
             _ => ErrorKind::Io,
         };
-        Self { kind, attempt: attempt.into(), source: Some(Box::new(error)) }
+        Self {
+            kind,
+            attempt: attempt.into(),
+            source: Some(Box::new(error)),
+        }
     }
 
     pub(crate) fn denied(attempt: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Denied, attempt: attempt.into(), source: None }
+        Self {
+            kind: ErrorKind::Denied,
+            attempt: attempt.into(),
+            source: None,
+        }
     }
 }

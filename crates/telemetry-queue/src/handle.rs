@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::command::{Claim, Command, Reply, Rows, Settle};
 use crate::lock::Lock;
 use crate::types::{
-    Append, Appended, Book, Checked, ClaimLimits, Claimed, Filter, Id, Limits, Moment, Outcome, Page, PurgeReason,
-    Purged, QueueError, RowState, Sent, Settled, View,
+    Append, Appended, Book, Checked, ClaimLimits, Claimed, Filter, Id, Limits, Moment, Outcome, Page,
+    PurgeReason, Purged, QueueError, RowState, Sent, Settled, View,
 };
 
 /// Commands that wait for the writer at most. With the daemon's bound on the bytes of one append (a socket
@@ -38,7 +38,10 @@ pub struct Queue {
 impl Queue {
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, QueueError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| QueueError::closed())?;
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| QueueError::closed())?;
         answer.await.map_err(|_| QueueError::closed())?
     }
 
@@ -71,7 +74,10 @@ impl Queue {
         append: Append,
     ) -> Result<oneshot::Receiver<Result<Vec<Appended>, QueueError>>, QueueError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Append(append, reply)).await.map_err(|_| QueueError::closed())?;
+        self.commands
+            .send(Command::Append(append, reply))
+            .await
+            .map_err(|_| QueueError::closed())?;
         Ok(answer)
     }
 
@@ -92,7 +98,11 @@ impl Queue {
         limits: ClaimLimits,
         at: Moment,
     ) -> Result<Option<Claimed>, QueueError> {
-        let claim = Claim { destination: Arc::clone(destination), limits, at };
+        let claim = Claim {
+            destination: Arc::clone(destination),
+            limits,
+            at,
+        };
         self.ask(|reply| Command::Claim(claim, reply)).await
     }
 
@@ -113,7 +123,18 @@ impl Queue {
         state: Option<String>,
         at: Moment,
     ) -> Result<Settled, QueueError> {
-        self.ask(|reply| Command::Settle(Settle { batch, outcome, state, at }, reply)).await
+        self.ask(|reply| {
+            Command::Settle(
+                Settle {
+                    batch,
+                    outcome,
+                    state,
+                    at,
+                },
+                reply,
+            )
+        })
+        .await
     }
 
     /// Settles, and claims the next batch of the same destination, in one turn of the writer. Nothing is claimed
@@ -134,7 +155,19 @@ impl Queue {
         limits: ClaimLimits,
         at: Moment,
     ) -> Result<(Settled, Option<Claimed>), QueueError> {
-        self.ask(|reply| Command::SettleAndClaim(Settle { batch, outcome, state, at }, limits, reply)).await
+        self.ask(|reply| {
+            Command::SettleAndClaim(
+                Settle {
+                    batch,
+                    outcome,
+                    state,
+                    at,
+                },
+                limits,
+                reply,
+            )
+        })
+        .await
     }
 
     /// What a claim would take now, of this uid where one is given. Changes nothing; the id of a batch that has
@@ -150,7 +183,11 @@ impl Queue {
         uid: Option<u32>,
         at: Moment,
     ) -> Result<Option<Claimed>, QueueError> {
-        let claim = Claim { destination: Arc::clone(destination), limits, at };
+        let claim = Claim {
+            destination: Arc::clone(destination),
+            limits,
+            at,
+        };
         self.ask(|reply| Command::Preview { claim, uid, reply }).await
     }
 
@@ -162,7 +199,13 @@ impl Queue {
     ///
     /// `DiskFull`, `Io`: a part may have been purged; purge again. `Closed`.
     pub async fn purge(&self, filter: Filter, reason: PurgeReason, at: Moment) -> Result<Purged, QueueError> {
-        self.ask(|reply| Command::Purge { filter, reason, at, reply }).await
+        self.ask(|reply| Command::Purge {
+            filter,
+            reason,
+            at,
+            reply,
+        })
+        .await
     }
 
     /// Puts parked rows back into the queue, behind what waits there; returns how many.
@@ -187,7 +230,12 @@ impl Queue {
         after: Option<u64>,
         limit: u32,
     ) -> Result<Page, QueueError> {
-        let rows = Rows { filter, states: states.to_vec(), after, limit };
+        let rows = Rows {
+            filter,
+            states: states.to_vec(),
+            after,
+            limit,
+        };
         self.ask(|reply| Command::Rows(rows, reply)).await
     }
 
@@ -204,7 +252,14 @@ impl Queue {
         tool: Option<Arc<str>>,
         bodies: bool,
     ) -> Result<Vec<Sent>, QueueError> {
-        self.ask(|reply| Command::Sent { limit, uid, tool, bodies, reply }).await
+        self.ask(|reply| Command::Sent {
+            limit,
+            uid,
+            tool,
+            bodies,
+            reply,
+        })
+        .await
     }
 
     /// The books of all lanes, or of one uid's.
@@ -232,7 +287,8 @@ impl Queue {
     /// `DiskFull`, `Io`: the old one stays. `Closed`.
     pub async fn set_destination_state(&self, name: &Arc<str>, state: String) -> Result<(), QueueError> {
         let name = Arc::clone(name);
-        self.ask(|reply| Command::SetDestinationState(name, state, reply)).await
+        self.ask(|reply| Command::SetDestinationState(name, state, reply))
+            .await
     }
 
     /// Changes the limits; what is over the new ones goes in the writer's next turns.
@@ -278,7 +334,11 @@ impl Queue {
     #[must_use]
     pub fn bytes_on_disk(&self) -> u64 {
         let wal = PathBuf::from(format!("{}-wal", self.file.display()));
-        [&*self.file, &*wal].iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum()
+        [&*self.file, &*wal]
+            .iter()
+            .filter_map(|path| path.metadata().ok())
+            .map(|file| file.len())
+            .sum()
     }
 }
 
@@ -302,7 +362,7 @@ impl Owner {
     pub fn close(self) -> Result<(), QueueError> {
         self.closing.store(true, Ordering::Release);
         // Only wakes the thread: where the channel is full it is awake, and sees the flag.
-        let _ = self.commands.try_send(Command::Close);
+        let _ = self.commands.try_send(Command::Wake);
         let result = self.thread.join().unwrap_or_else(|_| Err(QueueError::closed()));
         drop(self.lock);
         result

@@ -9,11 +9,17 @@ mod open;
 mod types;
 
 mod command;
+mod dedupe;
 mod error;
+mod file;
+mod integrity;
 mod lock;
+mod ranges;
 mod salvage;
 mod schema;
 mod segment;
+mod store;
+mod writer;
 
 pub use handle::{Owner, Queue};
 pub use open::open;

@@ -56,12 +56,20 @@ fn write_pid(file: &mut File) -> std::io::Result<()> {
 
 fn busy(file: &mut File, path: &Path) -> QueueError {
     let mut text = String::new();
-    let pid = file.take(16).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+    let pid = file
+        .take(16)
+        .read_to_string(&mut text)
+        .ok()
+        .and_then(|_| text.trim().parse().ok());
     let attempt = match pid {
         Some(pid) => format!("{} is locked by process {pid}", path.display()),
         None => format!("{} is locked by another process", path.display()),
     };
-    QueueError { kind: ErrorKind::Busy { pid }, attempt, source: None }
+    QueueError {
+        kind: ErrorKind::Busy { pid },
+        attempt,
+        source: None,
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +83,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let first = take(directory.path()).unwrap();
         let refused = take(directory.path()).unwrap_err();
-        assert_eq!(refused.kind, ErrorKind::Busy { pid: Some(std::process::id()) });
+        assert_eq!(
+            refused.kind,
+            ErrorKind::Busy {
+                pid: Some(std::process::id())
+            }
+        );
         drop(first);
         take(directory.path()).unwrap();
     }

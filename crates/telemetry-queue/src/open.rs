@@ -1,16 +1,69 @@
-//! Opening: the directory, the lock, the file and its pragmas, what is corrupt set aside.
+//! Opening: the lock, the file, the books, and the thread that owns them from then on.
 
-use crate::error;
-use crate::handle::{Owner, Queue};
-use crate::types::{Moment, OpenReport, Options, QueueError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-/// Opens the queue of a directory, and starts its writer thread.
+use tokio::sync::{mpsc, watch};
+
+use crate::file::{Opened, Place};
+use crate::handle::{CHANNEL, Owner, Queue};
+use crate::lock;
+use crate::store::Store;
+use crate::types::{ErrorKind, Moment, OpenReport, Options, QueueError, View};
+use crate::writer::{Writer, load};
+
+/// Opens the queue of a directory (made with mode 0700 where it is missing) and starts its writer thread.
 ///
 /// # Errors
 ///
-/// `Busy`: another process owns it. `NewerSchema`: left untouched. `Denied`: permissions or the wrong owner.
-/// `DiskFull`, `Io`. A corrupt file is no error.
+/// `Busy`: another process owns it. `NewerSchema`: the file is left untouched. `Denied`: permissions, or files of
+/// another user. `DiskFull`, `Io`. A corrupt file is no error: see [`OpenReport::set_aside`].
 pub fn open(options: Options, at: Moment) -> Result<(Queue, Owner, OpenReport), QueueError> {
-    let _ = (options, at, error::damaged());
-    Err(QueueError::closed())
+    let place = Place::new(&options.directory, options.boot_id, options.probe);
+    place.prepare()?;
+    let lock = lock::take(&options.directory)?;
+    let Opened {
+        connection,
+        boot,
+        mut report,
+    } = place.open(at)?;
+    let mut store = Store::new(connection, options.limits, boot, at);
+    store.probe = options.probe;
+    load(&mut store, &place, &mut report, at)?;
+    let (commands, receiver) = mpsc::channel(CHANNEL);
+    let (view_sender, view) = watch::channel(Arc::new(View::default()));
+    let closing = Arc::new(AtomicBool::new(false));
+    let file = Arc::from(place.file.as_path());
+    let writer = Writer::new(
+        store,
+        place,
+        receiver,
+        commands.downgrade(),
+        view_sender,
+        Arc::clone(&closing),
+        report.unclean,
+    );
+    let thread = std::thread::Builder::new()
+        .name("queue-writer".to_owned())
+        .spawn(move || writer.run())
+        .map_err(|error| QueueError {
+            kind: ErrorKind::Io,
+            attempt: "cannot start the queue's thread".to_owned(),
+            source: Some(Box::new(error)),
+        })?;
+    let queue = Queue {
+        commands: commands.clone(),
+        view,
+        file,
+    };
+    Ok((
+        queue,
+        Owner {
+            commands,
+            closing,
+            thread,
+            lock,
+        },
+        report,
+    ))
 }

@@ -87,7 +87,12 @@ impl Builder {
     pub(crate) fn with_buffer(base: u64, stamp: Stamp, mut body: Vec<u8>) -> Self {
         body.clear();
         body.resize(HEADER, 0);
-        Self { base, count: 0, stamp, body }
+        Self {
+            base,
+            count: 0,
+            stamp,
+            body,
+        }
     }
 
     /// The sequence number that the row's key carries.
@@ -124,6 +129,19 @@ impl Builder {
         push_varint(&mut self.body, frame.payload.len() as u64);
         self.body.extend_from_slice(frame.payload);
         self.count += 1;
+    }
+
+    /// The id at a sequence number.
+    pub(crate) fn id_at(&self, seq: u64) -> Option<Id> {
+        let frames = Frames {
+            base: self.base,
+            left: self.count,
+            rest: &self.body[HEADER..],
+        };
+        frames
+            .into_iter()
+            .find(|frame| frame.seq == seq)
+            .map(|frame| *frame.id)
     }
 
     /// The finished body for a row of this key.
@@ -203,8 +221,17 @@ impl<'a> Segment<'a> {
         let wall_ms = i64::from_le_bytes(*take(&mut rest)?);
         let boot_ms = u64::from_le_bytes(*take(&mut rest)?);
         let epoch = u64::from_le_bytes(*take(&mut rest)?);
-        let stamp = Stamp { received: Moment { wall_ms, boot_ms }, boot, epoch };
-        (*version == VERSION).then_some(Self { base: crate::schema::seq_of(key), count, stamp, frames: rest })
+        let stamp = Stamp {
+            received: Moment { wall_ms, boot_ms },
+            boot,
+            epoch,
+        };
+        (*version == VERSION).then_some(Self {
+            base: crate::schema::seq_of(key),
+            count,
+            stamp,
+            frames: rest,
+        })
     }
 
     /// What its events have in common.
@@ -214,7 +241,11 @@ impl<'a> Segment<'a> {
 
     /// Its events, in order.
     pub(crate) fn frames(&self) -> Frames<'a> {
-        Frames { base: self.base, left: self.count, rest: self.frames }
+        Frames {
+            base: self.base,
+            left: self.count,
+            rest: self.frames,
+        }
     }
 }
 
@@ -231,11 +262,21 @@ impl<'a> Frames<'a> {
         let [flags] = take::<1>(&mut self.rest)?;
         let seq = self.base + take_varint(&mut self.rest)?;
         let id = take::<16>(&mut self.rest)?;
-        let project = if flags & HAS_PROJECT == 0 { None } else { Some(take::<16>(&mut self.rest)?) };
+        let project = if flags & HAS_PROJECT == 0 {
+            None
+        } else {
+            Some(take::<16>(&mut self.rest)?)
+        };
         let length = usize::try_from(take_varint(&mut self.rest)?).ok()?;
         let (payload, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
-        Some(Frame { seq, id, project, stripped: flags & STRIPPED != 0, payload })
+        Some(Frame {
+            seq,
+            id,
+            project,
+            stripped: flags & STRIPPED != 0,
+            payload,
+        })
     }
 }
 

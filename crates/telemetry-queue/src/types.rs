@@ -274,7 +274,13 @@ impl Book {
     #[must_use]
     pub fn balanced(&self) -> bool {
         self.accepted
-            == self.delivered + self.parked + self.queued + self.evicted + self.expired + self.purged + self.lost
+            == self.delivered
+                + self.parked
+                + self.queued
+                + self.evicted
+                + self.expired
+                + self.purged
+                + self.lost
     }
 }
 

@@ -1,0 +1,434 @@
+//! The file `queue.db`: looked at, opened with its pragmas, migrated; set aside where it is corrupt.
+//!
+//! Starting always succeeds, but for what only a person can put right: another owner of the files, a newer schema.
+//! I5: what a corrupt file held is salvaged or booked as lost.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{ErrorKind as IoKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+
+use crate::error::{Class, classify};
+use crate::salvage::salvage;
+use crate::schema;
+use crate::types::{ErrorKind, Id, Moment, OpenReport, QueueError};
+
+/// The file's name within its directory.
+const NAME: &str = "queue.db";
+
+/// What corrupt files are called, followed by the seconds since the epoch when they were set aside.
+const CORRUPT: &str = "queue.db.corrupt-";
+
+/// Corrupt files are erased after this time (QUEUE.md, promise 4).
+const CORRUPT_SECONDS: i64 = 7 * 86_400;
+
+/// Bytes of a page: measured, a third faster than 4 KiB for appends, since a commit then writes half as many
+/// frames with their headers and checksums.
+const PAGE: i64 = 16_384;
+
+/// Boots that are remembered: rows of older ones have another boot's number, which is all that is asked of it.
+const BOOTS: i64 = 16;
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) directory: PathBuf,
+    pub(crate) file: PathBuf,
+    pub(crate) boot_id: Id,
+    pub(crate) probe: Option<fn(&'static str)>,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) connection: Connection,
+    /// This boot's number.
+    pub(crate) boot: u32,
+    pub(crate) report: OpenReport,
+}
+
+/// Why a file could not be opened.
+enum Fault {
+    /// It is damaged or not ours: set it aside.
+    Corrupt(String),
+    Other(QueueError),
+}
+
+impl Place {
+    pub(crate) fn new(directory: &Path, boot_id: Id, probe: Option<fn(&'static str)>) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            file: directory.join(NAME),
+            boot_id,
+            probe,
+        }
+    }
+
+    /// Makes the directory where it is missing; it must be ours, and becomes private.
+    pub(crate) fn prepare(&self) -> Result<(), QueueError> {
+        let path = &self.directory;
+        let shown = path.display();
+        match fs::metadata(path) {
+            Err(error) if error.kind() == IoKind::NotFound => {
+                fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(path)
+                    .map_err(|error| QueueError::io(format!("cannot make the directory {shown}"), error))?;
+            }
+            Err(error) => return Err(QueueError::io(format!("cannot look at {shown}"), error)),
+            Ok(found) if !found.is_dir() => {
+                return Err(QueueError::denied(format!("{shown} is not a directory")));
+            }
+            Ok(found) => self.make_private(path, &found, 0o700)?,
+        }
+        Ok(())
+    }
+
+    /// Refuses what belongs to another user, and takes permissions away from others.
+    fn make_private(&self, path: &Path, found: &fs::Metadata, mode: u32) -> Result<(), QueueError> {
+        let (owner, us) = (found.uid(), rustix::process::geteuid().as_raw());
+        if owner != us {
+            return Err(QueueError::denied(format!(
+                "{} belongs to uid {owner}, not to uid {us}",
+                path.display()
+            )));
+        }
+        if found.mode() & 0o077 != 0 {
+            fs::set_permissions(path, Permissions::from_mode(mode))
+                .map_err(|error| QueueError::io(format!("cannot make {} private", path.display()), error))?;
+        }
+        Ok(())
+    }
+
+    /// Opens the file, a new one where there is none or the old one is corrupt; what is set aside and not salvaged
+    /// yet is salvaged into it.
+    pub(crate) fn open(&self, at: Moment) -> Result<Opened, QueueError> {
+        let mut report = OpenReport::default();
+        let mut tries = 0;
+        let (mut connection, boot) = loop {
+            tries += 1;
+            match self.open_file(&mut report) {
+                Ok(opened) => break opened,
+                Err(Fault::Corrupt(why)) if tries < 3 => {
+                    report.set_aside = Some(self.set_aside(at, &why)?);
+                    report.unclean = true;
+                }
+                Err(Fault::Corrupt(why)) => {
+                    return Err(QueueError {
+                        kind: ErrorKind::Io,
+                        attempt: why,
+                        source: None,
+                    });
+                }
+                Err(Fault::Other(error)) => return Err(error),
+            }
+        };
+        self.salvage_all(&mut connection, &mut report);
+        self.erase_corrupt(Some(at));
+        Ok(Opened {
+            connection,
+            boot,
+            report,
+        })
+    }
+
+    fn open_file(&self, report: &mut OpenReport) -> Result<(Connection, u32), Fault> {
+        self.look()?;
+        let result = (|| {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX
+                | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+            let mut connection = Connection::open_with_flags(&self.file, flags)?;
+            configure(&connection)?;
+            let version = self.bring_up_to_date(&mut connection)?;
+            Ok((connection, version))
+        })();
+        let sqlite = |error: rusqlite::Error| match classify(&error) {
+            Class::Corrupt => Fault::Corrupt(error.to_string()),
+            _ => Fault::Other(QueueError::sqlite(
+                format!("cannot open {}", self.file.display()),
+                error,
+            )),
+        };
+        let (connection, version) = result.map_err(sqlite)?;
+        match version {
+            Version::Newer(version) => Err(Fault::Other(self.newer(version))),
+            Version::Foreign(id) => Err(Fault::Corrupt(format!("application_id is {id:#010x}"))),
+            Version::Ours => {
+                let boot = self.sign(&connection, report).map_err(sqlite)?;
+                Ok((connection, boot))
+            }
+        }
+    }
+
+    fn newer(&self, version: i64) -> QueueError {
+        let attempt = format!(
+            "{} has schema version {version}, this program knows {}: it was written by a newer telemetryd",
+            self.file.display(),
+            schema::VERSION
+        );
+        QueueError {
+            kind: ErrorKind::NewerSchema,
+            attempt,
+            source: None,
+        }
+    }
+
+    /// Looks at the file's first bytes before SQLite does, and makes an empty one where there is none.
+    fn look(&self) -> Result<(), Fault> {
+        let other = |what: &str, error| {
+            Fault::Other(QueueError::io(format!("{what} {}", self.file.display()), error))
+        };
+        let found = match fs::symlink_metadata(&self.file) {
+            Err(error) if error.kind() == IoKind::NotFound => {
+                // A WAL without its file is what is left of one that was removed.
+                let _ = fs::remove_file(self.beside("-wal"));
+                let _ = fs::remove_file(self.beside("-shm"));
+                let made = OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&self.file);
+                return made.map(|_| ()).map_err(|error| other("cannot make", error));
+            }
+            found => found.map_err(|error| other("cannot look at", error))?,
+        };
+        if !found.is_file() {
+            return Err(Fault::Other(QueueError::denied(format!(
+                "{} is not a file",
+                self.file.display()
+            ))));
+        }
+        self.make_private(&self.file, &found, 0o600)
+            .map_err(Fault::Other)?;
+        if found.len() == 0 {
+            let _ = fs::remove_file(self.beside("-wal"));
+            return Ok(());
+        }
+        let mut header = [0; 100];
+        let mut file = fs::File::open(&self.file).map_err(|error| other("cannot read", error))?;
+        match file.read_exact(&mut header) {
+            Err(error) if error.kind() == IoKind::UnexpectedEof => {
+                return Err(Fault::Corrupt("it is shorter than a header".to_owned()));
+            }
+            read => read.map_err(|error| other("cannot read", error))?,
+        }
+        if !header.starts_with(b"SQLite format 3\0") {
+            return Err(Fault::Corrupt("its header is not SQLite's".to_owned()));
+        }
+        let word =
+            |at: usize| i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        // user_version and application_id (https://sqlite.org/fileformat2.html, 1.3).
+        let version = i64::from(word(60));
+        if word(68) == schema::APPLICATION_ID && version > schema::VERSION {
+            return Err(Fault::Other(self.newer(version)));
+        }
+        Ok(())
+    }
+
+    fn bring_up_to_date(&self, connection: &mut Connection) -> rusqlite::Result<Version> {
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let (id, version) = (pragma("application_id")?, pragma("user_version")?);
+        if id == i64::from(schema::APPLICATION_ID) && version > schema::VERSION {
+            return Ok(Version::Newer(version));
+        }
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if id != i64::from(schema::APPLICATION_ID) && (id != 0 || version != 0 || tables > 0) {
+            return Ok(Version::Foreign(id));
+        }
+        if version < schema::VERSION {
+            connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+            self.probe("migrate");
+            schema::migrate(connection).map_err(|error| match error {
+                rusqlite_migration::Error::RusqliteError { err, .. } => err,
+                other => rusqlite::Error::ToSqlConversionFailure(Box::new(other)),
+            })?;
+            self.probe("migrated");
+            // The header says from now on whose file it is, without its WAL.
+            checkpoint(connection, "TRUNCATE")?;
+        }
+        Ok(Version::Ours)
+    }
+
+    /// Finds this boot's number, and marks the file as in use.
+    fn sign(&self, connection: &Connection, report: &mut OpenReport) -> rusqlite::Result<u32> {
+        let clean: i64 = connection.query_row("SELECT clean FROM meta", [], |row| row.get(0))?;
+        report.unclean |= clean == 0;
+        let known = connection
+            .query_row("SELECT n FROM boot WHERE id = ?1", [self.boot_id], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        let boot = match known {
+            Some(boot) => boot,
+            None => connection.query_row(
+                "INSERT INTO boot (n, id) VALUES ((SELECT coalesce(max(n), 0) + 1 FROM boot), ?1) RETURNING n",
+                [self.boot_id],
+                |row| row.get(0),
+            )?,
+        };
+        connection.execute(
+            "DELETE FROM boot WHERE n <= (SELECT max(n) FROM boot) - ?1",
+            [BOOTS],
+        )?;
+        if clean != 0 {
+            connection.execute("UPDATE meta SET clean = 0", [])?;
+        }
+        Ok(boot)
+    }
+
+    /// Moves the file out of the way.
+    pub(crate) fn set_aside(&self, at: Moment, why: &str) -> Result<PathBuf, QueueError> {
+        let mut seconds = at.wall_ms / 1000;
+        let aside = loop {
+            let path = self.directory.join(format!("{CORRUPT}{seconds}"));
+            if !path.exists() {
+                break path;
+            }
+            seconds += 1;
+        };
+        tracing::error!(file = %self.file.display(), aside = %aside.display(), why, "the queue's file is corrupt: it is set aside and salvaged");
+        let failed = |error| QueueError::io(format!("cannot set {} aside", self.file.display()), error);
+        // The WAL first: without its file it is dropped at the next start, not taken for another file's.
+        let wal = aside.with_file_name(format!("{CORRUPT}{seconds}-wal"));
+        match fs::rename(self.beside("-wal"), wal) {
+            Err(error) if error.kind() != IoKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let _ = fs::remove_file(self.beside("-shm"));
+        fs::rename(&self.file, &aside).map_err(failed)?;
+        Ok(aside)
+    }
+
+    /// Salvages every corrupt file that was not yet: a start that was killed goes on here.
+    fn salvage_all(&self, connection: &mut Connection, report: &mut OpenReport) {
+        for (_, path) in self.corrupt_files() {
+            match salvage(connection, &path, self.probe) {
+                Ok(Some(salvaged)) => {
+                    tracing::error!(file = %path.display(), rows = salvaged.rows, lost = salvaged.lost, "salvaged a corrupt file");
+                    report.set_aside.get_or_insert(path);
+                    report.salvaged += salvaged.rows;
+                    report.lost += salvaged.lost;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(file = %path.display(), error = %error, "cannot salvage a corrupt file now: the next start tries again");
+                }
+            }
+        }
+    }
+
+    /// The corrupt files that were set aside, oldest first, with the seconds since the epoch when they were.
+    fn corrupt_files(&self) -> Vec<(i64, PathBuf)> {
+        let Ok(entries) = fs::read_dir(&self.directory) else {
+            return Vec::new();
+        };
+        let mut files: Vec<_> = entries
+            .filter_map(Result::ok)
+            .filter_map(|entry| {
+                let name = entry.file_name();
+                let seconds = name.to_str()?.strip_prefix(CORRUPT)?.parse().ok()?;
+                Some((seconds, entry.path()))
+            })
+            .collect();
+        files.sort();
+        files
+    }
+
+    /// Erases corrupt files: those of more than a week ago, or all.
+    pub(crate) fn erase_corrupt(&self, at: Option<Moment>) {
+        for (seconds, path) in self.corrupt_files() {
+            if at.is_some_and(|at| at.wall_ms / 1000 - seconds < CORRUPT_SECONDS) {
+                continue;
+            }
+            let wal = path.with_file_name(format!("{CORRUPT}{seconds}-wal"));
+            let _ = fs::remove_file(wal);
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(file = %path.display(), error = %error, "cannot erase a corrupt file that was set aside");
+            }
+        }
+    }
+
+    /// A second connection, which only reads.
+    pub(crate) fn reader(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let connection = Connection::open_with_flags(&self.file, flags)?;
+        connection.pragma_update(None, "cache_size", -1024)?;
+        Ok(connection)
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        self.directory.join(format!("{NAME}{suffix}"))
+    }
+
+    fn probe(&self, point: &'static str) {
+        if let Some(probe) = self.probe {
+            probe(point);
+        }
+    }
+}
+
+/// Whose file it is.
+enum Version {
+    Ours,
+    Newer(i64),
+    Foreign(i64),
+}
+
+/// Sets what has to be set on each opening. Each pragma with its reason:
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    // Nobody else writes; a person with the sqlite3 shell may hold a lock for a moment.
+    connection.busy_timeout(Duration::from_secs(1))?;
+    connection.set_prepared_statement_cache_capacity(96);
+    // These two only count for a new file, and must come before anything is written.
+    connection.pragma_update(None, "page_size", PAGE)?;
+    // So that the file can shrink after a drain, a few pages at a time.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Readers (the background check) never block the writer, and a commit is one append to one file.
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    // Without fsync at each commit: what is committed survives the process's death, not a power cut. Raised to
+    // FULL for a transaction that holds a `synced` event.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // Erased means erased: deleted content is overwritten. FAST would leave it readable in free pages (CONSENT.md).
+    connection.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
+    // The writer brings the WAL into the file itself, after it has answered.
+    connection.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()))?;
+    // A WAL that a large transaction has grown is cut back to this when it is begun anew.
+    connection.query_row("PRAGMA journal_size_limit = 8388608", [], |_| Ok(()))?;
+    // Bounded memory (I6): 3 MiB; what is hot are the ends of a few lanes and the small tables.
+    connection.pragma_update(None, "cache_size", -3072)?;
+    // Pages are read into the cache: mapped ones would count as resident memory, and a torn file would be a signal.
+    connection
+        .query_row("PRAGMA mmap_size = 0", [], |_| Ok(()))
+        .optional()?;
+    // No temporary files beside ours.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Damage inside a page is noticed where it is read.
+    connection.pragma_update(None, "cell_size_check", true)?;
+    // A file that someone else has prepared makes us run nothing.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // macOS: fsync alone leaves data in the drive's cache.
+    #[cfg(target_os = "macos")]
+    {
+        connection.pragma_update(None, "fullfsync", true)?;
+        connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    }
+    Ok(())
+}
+
+/// Brings the WAL into the file; `false`: a reader kept some of it.
+pub(crate) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
+    let (busy, log, done): (i64, i64, i64) =
+        connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    Ok(busy == 0 && log == done)
+}

@@ -1,0 +1,191 @@
+//! Appending: duplicates are found, the others are packed into segments.
+//!
+//! I1 is the writer's: nothing here is an answer before the commit. I6: 64 tools a uid, events no larger than the
+//! queue.
+
+use std::sync::Arc;
+
+use super::Store;
+use super::state::LaneAt;
+use crate::dedupe::tag;
+use crate::schema::{key, seq_of};
+use crate::segment::{Builder, Frame, Stamp, cost};
+use crate::types::{Append, Appended, Id, Lane};
+
+/// Tools of one uid (QUEUE.md): further names are refused, so that a uid cannot grow the books without end.
+const TOOLS_PER_UID: usize = 64;
+
+/// Lanes in all: what is left of a segment's key above the sequence number.
+const LANES: u32 = (1 << 23) - 1;
+
+/// Events of one lane in a row, summed up.
+#[derive(Default)]
+struct Run {
+    lane: LaneAt,
+    events: u64,
+    bytes: u64,
+}
+
+impl Store {
+    /// Appends; answers in the order of the events.
+    pub(crate) fn append(&mut self, append: &Append) -> rusqlite::Result<Vec<Appended>> {
+        let mut answers = Vec::with_capacity(append.events.len());
+        let mut run = Run::default();
+        let mut last: Option<(&Arc<Lane>, Option<LaneAt>)> = None;
+        for event in &append.events {
+            let lane = match last {
+                Some((name, lane)) if Arc::ptr_eq(name, &event.lane) => lane,
+                _ => {
+                    let lane = self.lane_for(&event.lane)?;
+                    if let Some(lane) = lane {
+                        self.know_ids(lane)?;
+                    }
+                    last = Some((&event.lane, lane));
+                    lane
+                }
+            };
+            let payload = append.arena.get(event.payload.clone());
+            let (Some(lane), Some(payload)) = (lane, payload) else {
+                answers.push(Appended::Refused);
+                continue;
+            };
+            let bytes = cost(payload.len());
+            if bytes > self.limits.max_bytes.min(self.limits.max_bytes_per_tool) {
+                answers.push(Appended::Refused);
+                continue;
+            }
+            let tag = tag(&self.hash_key, &event.id);
+            if self.is_known(lane, tag, &event.id)? {
+                answers.push(Appended::Duplicate);
+                continue;
+            }
+            if run.lane != lane {
+                self.book_run(&run);
+                run = Run {
+                    lane,
+                    ..Run::default()
+                };
+            }
+            let stamp = Stamp {
+                received: append.at,
+                boot: self.ages.boot,
+                epoch: event.epoch,
+            };
+            self.push(lane, tag, stamp, &event.id, event.project.as_ref(), payload)?;
+            run.events += 1;
+            run.bytes += bytes;
+            answers.push(Appended::Queued);
+        }
+        self.book_run(&run);
+        Ok(answers)
+    }
+
+    fn book_run(&mut self, run: &Run) {
+        if run.events > 0 {
+            let lane = &mut self.state.lanes[run.lane];
+            lane.tallies.accepted += run.events;
+            self.state.destinations[lane.destination].accepted += run.events;
+            self.state.add_queued(run.lane, run.events, run.bytes);
+        }
+    }
+
+    /// Puts one event at the end of its lane; the sums are the caller's.
+    pub(crate) fn push(
+        &mut self,
+        at: LaneAt,
+        tag: u32,
+        stamp: Stamp,
+        id: &Id,
+        project: Option<&Id>,
+        payload: &[u8],
+    ) -> rusqlite::Result<()> {
+        let full = self.state.lanes[at]
+            .open
+            .as_ref()
+            .is_some_and(|open| open.stamp() != stamp || open.is_full_for(payload.len(), project.is_some()));
+        if full {
+            self.flush_segment(at)?;
+        }
+        if self.state.lanes[at].ids.is_full() {
+            self.forget_stale_ids(at)?;
+        }
+        let lane = &mut self.state.lanes[at];
+        let seq = lane.next_seq;
+        lane.next_seq += 1;
+        lane.ids.insert(tag, seq);
+        lane.waiting.insert(seq, seq);
+        if lane.head.is_none() {
+            lane.head = Some(stamp);
+            self.state.destinations[lane.destination].dirty = true;
+        }
+        let open = lane.open.get_or_insert_with(|| {
+            if !self.filling.contains(&at) {
+                self.filling.push(at);
+            }
+            Builder::with_buffer(seq, stamp, self.spare.pop().unwrap_or_default())
+        });
+        open.push(&Frame {
+            seq,
+            id,
+            project,
+            stripped: false,
+            payload,
+        });
+        Ok(())
+    }
+
+    /// The place of a lane, made where it is new; `None` where its uid has too many tools.
+    pub(crate) fn lane_for(&mut self, lane: &Arc<Lane>) -> rusqlite::Result<Option<LaneAt>> {
+        if let Some(&at) = self.state.lane_names.get(&**lane) {
+            return Ok(Some(at));
+        }
+        let known = self
+            .state
+            .tool_names
+            .contains_key(&(lane.uid, Arc::clone(&lane.tool)));
+        let tools = self.state.uids.get(&lane.uid).map_or(0, |uid| uid.tools.len());
+        let number = self
+            .state
+            .lane_numbers
+            .keys()
+            .max()
+            .map_or(1, |number| number + 1);
+        if (!known && tools >= TOOLS_PER_UID) || number > LANES {
+            return Ok(None);
+        }
+        self.execute(
+            "INSERT INTO lane (n, uid, destination, tool) VALUES (?1, ?2, ?3, ?4)",
+            (number, lane.uid, &*lane.destination, &*lane.tool),
+        )?;
+        Ok(Some(self.state.add_lane(number, Arc::clone(lane))))
+    }
+
+    /// Whether this (uid, tool) has an event of this id: queued or in the sent log for any destination, or parked.
+    fn is_known(&self, lane: LaneAt, tag: u32, id: &Id) -> rusqlite::Result<bool> {
+        for &lane in &self.state.tools[self.state.lanes[lane].tool].lanes {
+            for seq in self.state.lanes[lane].ids.candidates(tag) {
+                if self.id_at(lane, seq)?.as_ref() == Some(id) {
+                    return Ok(true);
+                }
+            }
+            for n in self.state.lanes[lane].parked_ids.candidates(tag) {
+                if self.parked_id(n)?.as_ref() == Some(id) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes room in a lane's id table: entries from before its first segment go.
+    pub(crate) fn forget_stale_ids(&mut self, at: LaneAt) -> rusqlite::Result<()> {
+        let lane = &self.state.lanes[at];
+        let mut live = lane.open.as_ref().map_or(lane.next_seq, Builder::base);
+        if let Some(first) = self.first_key(lane.number)? {
+            live = live.min(seq_of(first));
+        }
+        debug_assert!(key(lane.number, live) >= 0);
+        self.state.lanes[at].ids.make_room(live);
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! What a claim would take, without taking it.
+
+use super::Store;
+use super::claim::unformed;
+use crate::command::Claim;
+use crate::types::Claimed;
+
+impl Store {
+    /// The next batch of a destination, of this uid where one is given; batches under lease are passed over.
+    pub(crate) fn preview(&self, claim: &Claim, uid: Option<u32>) -> rusqlite::Result<Option<Claimed>> {
+        let Some(&destination) = self.state.destination_names.get(&claim.destination) else {
+            return Ok(None);
+        };
+        let place = &self.state.destinations[destination];
+        let formed = place.batches.values().filter_map(|n| self.state.batches.get(n));
+        let ready = formed
+            .into_iter()
+            .find(|batch| batch.lease.is_none() && uid.is_none_or(|uid| uid == batch.uid));
+        if let Some(batch) = ready {
+            let (arena, events) = self.read_members(&batch.members)?;
+            return Ok(Some(self.claimed(batch, arena, events)));
+        }
+        let Some(uid) = uid.or_else(|| self.next_uid(destination)) else {
+            return Ok(None);
+        };
+        let losses = self
+            .state
+            .losses
+            .get(&(uid, destination))
+            .copied()
+            .unwrap_or_default();
+        let gathered = self.gather(destination, uid, claim.limits)?;
+        Ok(gathered.map(|gathered| unformed(&place.name, gathered, losses)))
+    }
+}

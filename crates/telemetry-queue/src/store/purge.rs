@@ -1,0 +1,329 @@
+//! Purging: what consent no longer covers, what the user wants gone. Under lease or not.
+//!
+//! I3. In slices of one transaction each, so that the WAL stays small; a purge that is interrupted by a crash is
+//! asked for again by the caller, who knows what may stay. Erased means erased: with `secure_delete=ON` the bytes
+//! leave the pages, and the writer empties the WAL afterwards.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Store;
+use super::batches::new_id;
+use super::load::{count, small, stored};
+use super::segments::{Edit, frame_cost};
+use super::state::LaneAt;
+use crate::schema::{MAX_SEQ, key, seq_of};
+use crate::types::{Filter, Id, PurgeReason, Purged};
+
+/// Segments that one transaction looks at: about 1 MiB.
+const SLICE: u32 = 128;
+
+/// A filter made ready: which lanes, and which of their events.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    pub(crate) lanes: Vec<LaneAt>,
+    project: Option<Id>,
+    epoch_below: Option<u64>,
+    ids: Option<HashSet<Id>>,
+}
+
+impl Selection {
+    /// Whether an event of one of the lanes is meant.
+    pub(crate) fn takes(&self, id: &Id, project: Option<&Id>, epoch: u64) -> bool {
+        self.epoch_below.is_none_or(|below| epoch < below)
+            && self.project.as_ref().is_none_or(|of| project == Some(of))
+            && self.ids.as_ref().is_none_or(|ids| ids.contains(id))
+    }
+
+    /// Whether every event of the lanes is meant.
+    fn takes_all(&self) -> bool {
+        self.project.is_none() && self.epoch_below.is_none() && self.ids.is_none()
+    }
+}
+
+/// Who holds a range of a lane: a batch or a sent row, by number.
+#[derive(Clone, Copy)]
+struct Holder {
+    first: u64,
+    last: u64,
+    n: u64,
+    sent: bool,
+}
+
+/// Events and bytes that were taken out.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    events: u64,
+    bytes: u64,
+}
+
+impl Store {
+    /// Makes a filter ready.
+    pub(crate) fn select(&self, filter: &Filter) -> Selection {
+        let lanes = self.state.lanes.iter().enumerate().filter(|(_, state)| {
+            let lane = &state.lane;
+            filter.uid.is_none_or(|uid| uid == lane.uid)
+                && filter.tool.as_ref().is_none_or(|tool| *tool == lane.tool)
+                && filter
+                    .destination
+                    .as_ref()
+                    .is_none_or(|destination| *destination == lane.destination)
+        });
+        Selection {
+            lanes: lanes.map(|(at, _)| at).collect(),
+            project: filter.project,
+            epoch_below: filter.epoch_below,
+            ids: filter.ids.as_ref().map(|ids| ids.iter().copied().collect()),
+        }
+    }
+
+    /// Erases what the filter selects.
+    pub(crate) fn purge(&mut self, filter: &Filter, reason: PurgeReason) -> rusqlite::Result<Purged> {
+        let selection = self.select(filter);
+        let mut purged = Purged::default();
+        for &lane in &selection.lanes {
+            self.know_ids(lane)?;
+            let mut from = Some(0);
+            while let Some(first) = from {
+                let (slice, next) =
+                    self.transaction(|store| store.purge_slice(lane, first, &selection, reason))?;
+                purged.queued += slice.queued;
+                purged.sent_bodies += slice.sent_bodies;
+                from = next;
+            }
+        }
+        let mut after = Some(0);
+        while let Some(from) = after {
+            let (rows, next) = self.transaction(|store| store.purge_parked(&selection, from))?;
+            purged.parked += rows;
+            after = next;
+        }
+        if reason == PurgeReason::Forget && selection.takes_all() {
+            self.transaction(|store| store.forget_sent(&selection))?;
+        }
+        Ok(purged)
+    }
+
+    /// Purges the segments of a lane from a sequence number on, a slice of them; says where the next one begins.
+    fn purge_slice(
+        &mut self,
+        lane: LaneAt,
+        first: u64,
+        selection: &Selection,
+        reason: PurgeReason,
+    ) -> rusqlite::Result<(Purged, Option<u64>)> {
+        let number = self.state.lanes[lane].number;
+        let next = self
+            .connection
+            .prepare_cached(
+                "SELECT key FROM segment WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT 1 OFFSET ?3",
+            )?
+            .query_map((key(number, first), key(number, MAX_SEQ), SLICE), |row| {
+                row.get::<_, i64>(0)
+            })?
+            .next()
+            .transpose()?
+            .map(seq_of);
+        let last = next.map_or(MAX_SEQ, |next| next - 1);
+        let holders = self.holders(lane, first, last)?;
+        let (mut waiting, mut held): (Taken, HashMap<(u64, u64), Taken>) = Default::default();
+        let (mut sent, mut bodies): (HashMap<u64, Taken>, u64) = Default::default();
+        self.edit_range(lane, first, last, |frame, stamp| {
+            if !selection.takes(frame.id, frame.project, stamp.epoch) {
+                return Edit::Keep;
+            }
+            let at = holders.partition_point(|holder| holder.last < frame.seq);
+            let holder = holders.get(at).filter(|holder| holder.first <= frame.seq);
+            let taken = match holder {
+                None => &mut waiting,
+                Some(holder) if holder.sent => {
+                    bodies += u64::from(!frame.stripped);
+                    sent.entry(holder.n).or_default()
+                }
+                Some(holder) => held.entry((holder.n, holder.first)).or_default(),
+            };
+            taken.events += 1;
+            match holder {
+                // The sent log keeps the ids: they tell duplicates, and are the user's own evidence.
+                Some(holder) if holder.sent && reason != PurgeReason::Forget => {
+                    taken.bytes += frame.payload.len() as u64;
+                    Edit::Strip
+                }
+                _ => {
+                    taken.bytes += frame_cost(frame);
+                    Edit::Drop
+                }
+            }
+        })?;
+        let mut queued = waiting.events;
+        self.book_purged(lane, waiting);
+        for ((n, first), taken) in held {
+            queued += taken.events;
+            self.book_purged(lane, taken);
+            self.shrink_batch(n, lane, first, taken)?;
+        }
+        for (n, taken) in sent {
+            self.shrink_entry(n, taken.bytes)?;
+        }
+        self.refresh_head(lane)?;
+        Ok((
+            Purged {
+                queued,
+                parked: 0,
+                sent_bodies: bodies,
+            },
+            next,
+        ))
+    }
+
+    fn book_purged(&mut self, lane: LaneAt, taken: Taken) {
+        self.state.lanes[lane].tallies.purged += taken.events;
+        self.state.take_queued(lane, taken.events, taken.bytes);
+    }
+
+    /// Who holds what of a range of a lane, in order.
+    fn holders(&self, lane: LaneAt, first: u64, last: u64) -> rusqlite::Result<Vec<Holder>> {
+        let mut holders = Vec::new();
+        let mut select = self.connection.prepare_cached(
+            "SELECT batch, first, last FROM member WHERE lane = ?1 AND last >= ?2 AND first <= ?3 ORDER BY first",
+        )?;
+        let mut rows = select.query((self.state.lanes[lane].number, stored(first), stored(last)))?;
+        while let Some(row) = rows.next()? {
+            let n = count(row, 0)?;
+            let sent = !self.state.batches.contains_key(&n);
+            holders.push(Holder {
+                first: count(row, 1)?,
+                last: count(row, 2)?,
+                n,
+                sent,
+            });
+        }
+        Ok(holders)
+    }
+
+    /// Takes events out of a batch, which gets a new id for it; an empty one ends.
+    fn shrink_batch(&mut self, n: u64, lane: LaneAt, first: u64, taken: Taken) -> rusqlite::Result<()> {
+        let Some(batch) = self.state.batches.get_mut(&n) else {
+            return Ok(());
+        };
+        if batch.lease.is_some() {
+            let destination = &mut self.state.destinations[batch.destination];
+            destination.leased = destination.leased.saturating_sub(taken.events);
+            destination.leased_bytes = destination.leased_bytes.saturating_sub(taken.bytes);
+        }
+        batch.events = batch.events.saturating_sub(taken.events);
+        batch.bytes = batch.bytes.saturating_sub(taken.bytes);
+        batch.id = new_id();
+        let (id, events, bytes, root, refused) =
+            (batch.id, batch.events, batch.bytes, batch.root, batch.refused);
+        let number = self.state.lanes[lane].number;
+        if let Some(member) = batch
+            .members
+            .iter_mut()
+            .find(|member| member.lane == lane && member.first == first)
+        {
+            member.events = member.events.saturating_sub(taken.events);
+            member.bytes = member.bytes.saturating_sub(taken.bytes);
+            let (events, bytes) = (member.events, member.bytes);
+            batch.members.retain(|member| member.events > 0);
+            let place = (stored(n), number, stored(first));
+            if events == 0 {
+                self.execute(
+                    "DELETE FROM member WHERE batch = ?1 AND lane = ?2 AND first = ?3",
+                    place,
+                )?;
+            } else {
+                self.execute(
+                    "UPDATE member SET events = ?4, bytes = ?5 WHERE batch = ?1 AND lane = ?2 AND first = ?3",
+                    (place.0, place.1, place.2, stored(events), stored(bytes)),
+                )?;
+            }
+        }
+        let state = &mut self.state.lanes[lane];
+        state.held = state.held.saturating_sub(taken.events);
+        self.execute(
+            "UPDATE batch SET id = ?2, events = ?3, bytes = ?4 WHERE n = ?1",
+            (stored(n), id, stored(events), stored(bytes)),
+        )?;
+        if let Some(of) = self.state.roots.get_mut(&root) {
+            of.events = of.events.saturating_sub(taken.events);
+            if refused != 0 {
+                of.refused = of.refused.saturating_sub(taken.events);
+                of.waiting.retain(|&waiting| waiting != n);
+            }
+        }
+        self.write_root(root)?;
+        if events == 0
+            && let Some(batch) = self.remove_batch(n, true)?
+        {
+            self.add_losses(batch.uid, batch.destination, batch.losses)?;
+            if refused == 0 {
+                self.piece_gone(root)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes out of what a sent entry counts for.
+    fn shrink_entry(&mut self, n: u64, bytes: u64) -> rusqlite::Result<()> {
+        let at = self.state.sent.partition_point(|entry| entry.n < n);
+        if let Some(entry) = self.state.sent.get_mut(at).filter(|entry| entry.n == n) {
+            let bytes = bytes.min(entry.kept);
+            entry.kept -= bytes;
+            self.state.sent_kept = self.state.sent_kept.saturating_sub(bytes);
+        }
+        self.execute(
+            "UPDATE sent SET kept = max(0, kept - ?2) WHERE n = ?1",
+            [stored(n), stored(bytes)],
+        )
+        .map(|_| ())
+    }
+
+    /// Forgets the sent log's metadata of some lanes, whose bodies are erased already.
+    fn forget_sent(&mut self, selection: &Selection) -> rusqlite::Result<()> {
+        for &lane in &selection.lanes {
+            let number = self.state.lanes[lane].number;
+            let mut gone = Vec::new();
+            {
+                let mut select = self
+                    .connection
+                    .prepare_cached("SELECT batch, events, bytes FROM member WHERE lane = ?1")?;
+                let mut rows = select.query([number])?;
+                while let Some(row) = rows.next()? {
+                    let n = count(row, 0)?;
+                    if !self.state.batches.contains_key(&n) {
+                        let events = small::<u64>(row, 1)?;
+                        gone.push((
+                            n,
+                            events,
+                            count(row, 2)?.saturating_sub(crate::segment::cost(0) * events),
+                        ));
+                    }
+                }
+            }
+            for (n, events, bytes) in gone {
+                self.execute(
+                    "DELETE FROM member WHERE batch = ?1 AND lane = ?2",
+                    (stored(n), number),
+                )?;
+                self.execute(
+                    "UPDATE sent SET events = max(0, events - ?2), bytes = max(0, bytes - ?3) WHERE n = ?1",
+                    [stored(n), stored(events), stored(bytes)],
+                )?;
+                let left: bool = self
+                    .connection
+                    .prepare_cached("SELECT EXISTS (SELECT 1 FROM member WHERE batch = ?1)")?
+                    .query_row([stored(n)], |row| row.get(0))?;
+                if !left {
+                    self.execute("DELETE FROM sent WHERE n = ?1", [stored(n)])?;
+                    if let Some(at) = self.state.sent.iter().position(|entry| entry.n == n) {
+                        let entry = self.state.sent.remove(at);
+                        let kept = entry.map_or(0, |entry| entry.kept);
+                        self.state.sent_kept = self.state.sent_kept.saturating_sub(kept);
+                    }
+                }
+            }
+            self.state.lanes[lane].logged = 0;
+        }
+        Ok(())
+    }
+}

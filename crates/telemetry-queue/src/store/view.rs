@@ -1,0 +1,70 @@
+//! The snapshot that other threads watch: only the lines of destinations that changed are made anew.
+
+use std::sync::Arc;
+
+use super::Store;
+use super::state::{Destination, oldest};
+use crate::types::{View, Waiting};
+
+impl Store {
+    /// The view after a change, or `None` where nothing in it changed.
+    pub(crate) fn next_view(&mut self, last: &View, disk_full: bool) -> Option<View> {
+        if last.disk_full == disk_full
+            && !self
+                .state
+                .destinations
+                .iter()
+                .any(|destination| destination.dirty)
+        {
+            return None;
+        }
+        let mut view = View {
+            destinations: last.destinations.clone(),
+            events: self.state.queued,
+            bytes: self.state.bytes,
+            disk_full,
+        };
+        for at in 0..self.state.destinations.len() {
+            if !std::mem::take(&mut self.state.destinations[at].dirty) {
+                continue;
+            }
+            let destination = &self.state.destinations[at];
+            let waiting = self.waiting(destination);
+            match view
+                .destinations
+                .binary_search_by(|(name, _)| name.cmp(&destination.name))
+            {
+                Ok(place) => view.destinations[place].1 = waiting,
+                Err(place) => view
+                    .destinations
+                    .insert(place, (Arc::clone(&destination.name), waiting)),
+            }
+        }
+        (view != *last).then_some(view)
+    }
+
+    fn waiting(&self, destination: &Destination) -> Waiting {
+        let lanes = destination.uids.iter().flat_map(|turn| &turn.lanes);
+        let heads = lanes.fold(None, |all, &lane| oldest(all, self.state.lanes[lane].head));
+        let open = destination
+            .batches
+            .values()
+            .filter_map(|n| self.state.batches.get(n));
+        let (mut open_batches, mut first) = (0, heads);
+        for batch in open.filter(|batch| batch.lease.is_none()) {
+            open_batches += 1;
+            first = oldest(first, Some(batch.oldest));
+        }
+        let accepted = destination.accepted + destination.requeued;
+        Waiting {
+            events: destination.queued.saturating_sub(destination.leased),
+            bytes: destination.bytes.saturating_sub(destination.leased_bytes),
+            open_batches,
+            oldest: first.map(|stamp| stamp.received),
+            oldest_this_boot: first.is_some_and(|stamp| stamp.boot == self.ages.boot),
+            leased: destination.leased,
+            left: accepted.saturating_sub(destination.queued),
+            accepted,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! A group: appends, claims and settlements in one transaction. A failing one must not take the others with it.
+
+use crate::command::{Claim, Command, Reply, Settle};
+use crate::error::{Class, classify};
+use crate::file::checkpoint;
+use crate::types::{Append, Appended, ClaimLimits, Claimed, QueueError, Settled};
+
+use super::{GROUP_BYTES, GROUP_COMMANDS, Writer};
+
+/// One command of a group.
+pub(super) enum Job {
+    Append(Append, Reply<Vec<Appended>>),
+    Claim(Claim, Reply<Option<Claimed>>),
+    Settle(Settle, Reply<Settled>),
+    SettleAndClaim(Settle, ClaimLimits, Reply<(Settled, Option<Claimed>)>),
+}
+
+/// What was done, not yet told.
+enum Done {
+    Append(Vec<Appended>),
+    Claim(Option<Claimed>),
+    Settle(Settled),
+    SettleAndClaim(Settled, Option<Claimed>),
+}
+
+impl Job {
+    /// The command as a job of a group, or itself.
+    pub(super) fn from(command: Command) -> Result<Self, Command> {
+        match command {
+            Command::Append(append, reply) => Ok(Self::Append(append, reply)),
+            Command::Claim(claim, reply) => Ok(Self::Claim(claim, reply)),
+            Command::Settle(settle, reply) => Ok(Self::Settle(settle, reply)),
+            Command::SettleAndClaim(settle, limits, reply) => Ok(Self::SettleAndClaim(settle, limits, reply)),
+            other => Err(other),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append(append, _) => append.arena.len(),
+            _ => 0,
+        }
+    }
+
+    fn is_append(&self) -> bool {
+        matches!(self, Self::Append(..))
+    }
+
+    fn answer(self, done: Done) {
+        match (self, done) {
+            (Self::Append(_, reply), Done::Append(answers)) => drop(reply.send(Ok(answers))),
+            (Self::Claim(_, reply), Done::Claim(claimed)) => drop(reply.send(Ok(claimed))),
+            (Self::Settle(_, reply), Done::Settle(settled)) => drop(reply.send(Ok(settled))),
+            (Self::SettleAndClaim(_, _, reply), Done::SettleAndClaim(settled, claimed)) => {
+                drop(reply.send(Ok((settled, claimed))));
+            }
+            _ => debug_assert!(false, "each job has an answer of its kind"),
+        }
+    }
+
+    fn fail(self, error: rusqlite::Error) {
+        match self {
+            Self::Append(_, reply) => {
+                drop(reply.send(Err(QueueError::sqlite("cannot append events", error))))
+            }
+            Self::Claim(_, reply) => drop(reply.send(Err(QueueError::sqlite("cannot claim a batch", error)))),
+            Self::Settle(_, reply) => {
+                drop(reply.send(Err(QueueError::sqlite("cannot settle a batch", error))))
+            }
+            Self::SettleAndClaim(_, _, reply) => {
+                drop(reply.send(Err(QueueError::sqlite("cannot settle a batch", error))));
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// The first job and those that wait already.
+    pub(super) fn gather(&mut self, first: Job) -> Vec<Job> {
+        let mut bytes = first.bytes();
+        let mut jobs = vec![first];
+        while jobs.len() < GROUP_COMMANDS && bytes < GROUP_BYTES {
+            let Ok(command) = self.commands.try_recv() else {
+                break;
+            };
+            match Job::from(command) {
+                Ok(job) => {
+                    bytes += job.bytes();
+                    jobs.push(job);
+                }
+                Err(other) => {
+                    self.next = Some(other);
+                    break;
+                }
+            }
+        }
+        jobs
+    }
+
+    /// Does a group and answers.
+    pub(super) fn do_group(&mut self, jobs: Vec<Job>) {
+        let error = match self.attempt(&jobs) {
+            Ok(done) => return self.succeed(jobs, done),
+            Err(error) => error,
+        };
+        match classify(&error) {
+            Class::Corrupt => self.recover(&error.to_string()),
+            Class::Full => {
+                // The pages in the WAL have their places in the file: that makes room for what must go on.
+                if let Err(error) = checkpoint(&self.store.connection, "PASSIVE") {
+                    tracing::debug!(error = %error, "cannot bring the WAL into the file on a full disk");
+                }
+            }
+            Class::Denied | Class::Other => {}
+        }
+        if self.broken {
+            for job in jobs {
+                job.fail(again(&error));
+            }
+            return;
+        }
+        // Now in small steps: delivery frees rows and must go on; then the appends.
+        self.store.sparing = true;
+        let (appends, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(Job::is_append);
+        for job in others {
+            self.alone(job);
+        }
+        if classify(&error) == Class::Full {
+            if !appends.is_empty() {
+                match self.attempt(&appends) {
+                    Ok(done) => self.succeed(appends, done),
+                    Err(error) => {
+                        if !self.disk_full {
+                            tracing::warn!(error = %error, "no room on the disk: new events are refused, delivery goes on");
+                        }
+                        self.disk_full = true;
+                        for job in appends {
+                            job.fail(again(&error));
+                        }
+                    }
+                }
+            }
+        } else {
+            for job in appends {
+                self.alone(job);
+            }
+        }
+        self.store.sparing = false;
+    }
+
+    fn alone(&mut self, job: Job) {
+        let jobs = [job];
+        let result = self.attempt(&jobs);
+        let [job] = jobs;
+        match result {
+            Ok(done) => self.succeed(vec![job], done),
+            Err(error) => {
+                self.note(Some(&error));
+                job.fail(error);
+            }
+        }
+    }
+
+    fn succeed(&mut self, jobs: Vec<Job>, done: Vec<Done>) {
+        if self.disk_full && jobs.iter().any(Job::is_append) {
+            tracing::info!("there is room on the disk again");
+            self.disk_full = false;
+        }
+        for (job, done) in jobs.into_iter().zip(done) {
+            job.answer(done);
+        }
+    }
+
+    /// One transaction over all jobs.
+    fn attempt(&mut self, jobs: &[Job]) -> rusqlite::Result<Vec<Done>> {
+        let synced = jobs
+            .iter()
+            .any(|job| matches!(job, Job::Append(append, _) if append.synced));
+        if synced {
+            self.store.connection.pragma_update(None, "synchronous", "FULL")?;
+        }
+        let result = self.store.transaction(|store| {
+            let mut done = Vec::with_capacity(jobs.len());
+            let (mut appended, mut added) = (false, false);
+            for job in jobs {
+                done.push(match job {
+                    Job::Append(append, _) => {
+                        store.ages.tell(append.at);
+                        let answers = store.append(append)?;
+                        appended = true;
+                        added |= answers.contains(&Appended::Queued);
+                        Done::Append(answers)
+                    }
+                    Job::Claim(claim, _) => {
+                        store.ages.tell(claim.at);
+                        store.expire()?;
+                        Done::Claim(store.claim(claim)?)
+                    }
+                    Job::Settle(settle, _) => {
+                        store.ages.tell(settle.at);
+                        Done::Settle(store.settle(settle)?)
+                    }
+                    Job::SettleAndClaim(settle, limits, _) => {
+                        store.ages.tell(settle.at);
+                        let batch = store.leased(&settle.batch);
+                        let destination =
+                            batch.map(|batch| store.state.destinations[batch.destination].name.clone());
+                        let settled = store.settle(settle)?;
+                        store.expire()?;
+                        let claimed = match destination {
+                            Some(destination) if !settled.refuses_everything => store.claim(&Claim {
+                                destination,
+                                limits: *limits,
+                                at: settle.at,
+                            })?,
+                            _ => None,
+                        };
+                        Done::SettleAndClaim(settled, claimed)
+                    }
+                });
+            }
+            if appended {
+                store.expire()?;
+                store.make_room()?;
+            }
+            if !store.sparing && store.sent_is_over() {
+                store.trim_sent()?;
+            }
+            if synced && !added {
+                // Duplicates only: the events were committed before, this commit's fsync covers them too.
+                store.execute("UPDATE meta SET touched = touched + 1", [])?;
+            }
+            Ok(done)
+        });
+        if synced {
+            self.store
+                .connection
+                .pragma_update(None, "synchronous", "NORMAL")?;
+        }
+        result
+    }
+}
+
+/// An error for one more caller.
+fn again(error: &rusqlite::Error) -> rusqlite::Error {
+    match error.sqlite_error() {
+        Some(code) => rusqlite::Error::SqliteFailure(*code, Some(error.to_string())),
+        None => rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR),
+            Some(error.to_string()),
+        ),
+    }
+}

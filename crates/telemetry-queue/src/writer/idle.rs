@@ -1,0 +1,95 @@
+//! What is done between commands, a slice at a time, until nothing is left to do (I11).
+
+use crate::error::{Class, classify};
+use crate::file::checkpoint;
+
+use super::{WAL_PAGES, Writer};
+
+/// Free pages moved to the end and cut off in one slice: 512 KiB.
+const VACUUM_PAGES: i64 = 32;
+
+/// Free pages that are left in the file for what comes next: 1 MiB.
+const SPARE_PAGES: i64 = 64;
+
+/// A WAL of this size is brought into the file before the thread sleeps, so that the next start is quick.
+const SETTLED_WAL: u64 = 1024 * 1024;
+
+impl Writer {
+    /// One slice; `false` when there is nothing left to do.
+    pub(super) fn work_between_commands(&mut self) -> bool {
+        if self.broken || self.tired {
+            return false;
+        }
+        match self.slice() {
+            Ok(more) => {
+                self.publish();
+                self.checkpoint_when_due();
+                more
+            }
+            Err(error) => {
+                if classify(&error) == Class::Corrupt {
+                    self.recover(&error.to_string());
+                } else {
+                    tracing::debug!(error = %error, "work between commands is put off");
+                    self.tired = true;
+                }
+                self.publish();
+                false
+            }
+        }
+    }
+
+    fn slice(&mut self) -> rusqlite::Result<bool> {
+        let store = &mut self.store;
+        if store.sent_is_over() {
+            store.transaction(|store| store.trim_sent())?;
+            return Ok(true);
+        }
+        if store.expiry_is_due() {
+            store.transaction(|store| store.expire())?;
+            return Ok(true);
+        }
+        if store.parked_is_over() {
+            store.transaction(|store| store.expire_parked())?;
+            return Ok(true);
+        }
+        if store.scan_on()? {
+            return Ok(true);
+        }
+        if self.vacuum()? {
+            return Ok(true);
+        }
+        if self.integrity.wants_another_try() {
+            self.integrity.start(&self.place, self.to_self.clone());
+        }
+        if Self::wal_bytes() >= SETTLED_WAL && checkpoint(&self.store.connection, "PASSIVE")? {
+            WAL_PAGES.set(0);
+        }
+        Ok(false)
+    }
+
+    /// Gives free pages back to the file system where they are many.
+    fn vacuum(&mut self) -> rusqlite::Result<bool> {
+        let number = |sql| {
+            self.store
+                .connection
+                .prepare_cached(sql)?
+                .query_row([], |row| row.get::<_, i64>(0))
+        };
+        let (free, pages) = (number("PRAGMA freelist_count")?, number("PRAGMA page_count")?);
+        if free <= SPARE_PAGES || free * 4 <= pages {
+            return Ok(false);
+        }
+        let take = VACUUM_PAGES.min(free - SPARE_PAGES);
+        self.store
+            .connection
+            .execute_batch(&format!("PRAGMA incremental_vacuum({take})"))?;
+        if (free - take) * 4 <= pages - take || free - take <= SPARE_PAGES {
+            // The file is only cut when the WAL comes into it.
+            if checkpoint(&self.store.connection, "TRUNCATE")? {
+                WAL_PAGES.set(0);
+            }
+        }
+        Ok(true)
+    }
+}
