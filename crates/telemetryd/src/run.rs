@@ -397,7 +397,10 @@ async fn live(
     listening.abort();
     withdrawing.abort();
     // A flusher between a claim and its settlement ends its lease; one that hangs is left behind.
-    let _ = tokio::time::timeout(CLOSING, flushing).await;
+    if !flushing.is_finished() {
+        let _ = tokio::time::timeout(CLOSING, &mut flushing).await;
+        flushing.abort();
+    }
     Ok(())
 }
 
