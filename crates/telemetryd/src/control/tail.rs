@@ -46,9 +46,10 @@ impl Tail {
         self.0.subscribe()
     }
 
-    /// Something happened to an event, or to several of one tool.
-    pub fn say(&self, uid: u32, tool: &str, what: &str, at_ms: i64, mut more: Value) {
+    /// Something happened to an event, or to several of one tool. `more` is asked only while somebody watches.
+    pub fn say(&self, uid: u32, tool: &str, what: &str, at_ms: i64, more: impl FnOnce() -> Value) {
         if self.watched() {
+            let mut more = more();
             more["what"] = what.into();
             more["tool"] = tool.into();
             more["at"] = Rfc3339(at_ms).to_string().into();
@@ -83,7 +84,7 @@ impl Tail {
             let more = json!({
                 "destination": &*batch.destination, "batch_id": batch_id, "events": count, "status": delivered,
             });
-            self.say(batch.uid, tool, what, at_ms, more);
+            self.say(batch.uid, tool, what, at_ms, || more);
         }
     }
 }

@@ -199,7 +199,7 @@ impl<'s> Intake<'s> {
                     event.tool,
                     "declined",
                     reading.at.wall_ms,
-                    json!({ "by": by, "source": source }),
+                    || json!({ "by": by, "source": source }),
                 );
                 if event.ack != Ack::None {
                     reading.ready(EventAnswer::Declined {
@@ -221,7 +221,7 @@ impl<'s> Intake<'s> {
                     event.tool,
                     "accepted",
                     reading.at.wall_ms,
-                    json!({ "event": event.event, "id": id.to_string(), "destination": &*destination }),
+                    || json!({ "event": event.event, "id": id.to_string(), "destination": &*destination }),
                 );
                 reading.append.events.push(NewEvent {
                     lane: self.lane(event.tool, &destination),
