@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -24,7 +24,7 @@ use crate::memory::Keep;
 use crate::received::{Answer, Content, Received};
 use crate::script::{self, Action, Deduplicate, Facts, Play};
 use crate::sink::State;
-use crate::wire::{Stream, Switch, Wire};
+use crate::wire::{Fault, Stream, Switch, Wire};
 
 /// The most bytes of a request's body that are read: 64 MiB, as they come.
 pub const MAX_BODY: usize = 64 * 1024 * 1024;
@@ -100,6 +100,10 @@ struct Silent;
 /// One request, from its head to its answer; `None` where the script wants none.
 async fn answer(request: Request<Incoming>, state: &State, switch: &Switch) -> Option<Response<AnswerBody>> {
     let (parts, body) = request.into_parts();
+    if parts.version < Version::HTTP_2 {
+        // A fault that an answer on this connection was too short for is over.
+        switch.set(Fault::None);
+    }
     let (number, elapsed) = state.next_request();
     let mut received = Received {
         number,

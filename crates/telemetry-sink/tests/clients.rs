@@ -79,6 +79,25 @@ async fn one_connection_carries_batches_in_every_coding() {
 }
 
 #[tokio::test]
+async fn a_cut_that_an_answer_is_too_short_for_does_not_hit_the_next() {
+    let sink = Sink::new(Script::new().then(Step::half(100_000).times(1)), Keep::Everything);
+    let handle = sink.start(listener().await).expect("the sink starts");
+    let mut client = http1(handle.address()).await;
+    for number in 1..=20 {
+        client.ready().await.expect("the connection is kept");
+        let body = "x".repeat(10_000).into_bytes(); // 400 with the reason, whatever it is
+        let answer = client
+            .send_request(post("application/x-ndjson", None, body))
+            .await
+            .expect("an answer");
+        assert!(
+            answer.into_body().collect().await.is_ok(),
+            "answer {number} is whole"
+        );
+    }
+}
+
+#[tokio::test]
 async fn every_request_is_told_to_who_asked() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let teller = Arc::clone(&told);

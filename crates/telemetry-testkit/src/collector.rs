@@ -56,6 +56,14 @@ impl CollectorBuilder {
         self
     }
 
+    /// The sender may die or be cut off at any moment: bodies may break off, and events arrive twice.
+    #[must_use]
+    pub fn expect_crashes(mut self) -> Self {
+        self.expected.broken_off = true;
+        self.expected.duplicates = true;
+        self
+    }
+
     /// Bodies that cannot be decoded, or do not come whole, may come.
     #[must_use]
     pub fn expect_undecodable(mut self) -> Self {
@@ -283,6 +291,12 @@ impl Collector {
 
     /// From now on, events may arrive twice.
     pub fn expect_duplicates(&mut self) {
+        self.expected.duplicates = true;
+    }
+
+    /// From now on, the sender may die or be cut off at any moment.
+    pub fn expect_crashes(&mut self) {
+        self.expected.broken_off = true;
         self.expected.duplicates = true;
     }
 

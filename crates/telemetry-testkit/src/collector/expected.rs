@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use telemetry_sink::{Content, Received};
+use telemetry_sink::{Content, Received, Undecodable};
 
 /// What may come. The default is requests of telemetryd without faults, and events of no tool.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +11,7 @@ pub(super) struct Expected {
     pub(super) tools: BTreeSet<String>,
     pub(super) any_tool: bool,
     pub(super) undecodable: bool,
+    pub(super) broken_off: bool,
     pub(super) duplicates: bool,
     pub(super) foreign: bool,
     pub(super) nothing: bool,
@@ -55,6 +56,7 @@ impl Expected {
             return wrong;
         }
         match &received.content {
+            Err(Undecodable::BrokeOff { .. }) if self.broken_off => {}
             Err(reason) if !self.undecodable => wrong.push(format!("it cannot be decoded: {reason}")),
             Err(_) => {}
             Ok(content) => {
