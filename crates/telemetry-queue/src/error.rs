@@ -32,6 +32,22 @@ pub(crate) fn classify(error: &rusqlite::Error) -> Class {
     }
 }
 
+/// The same where a failure cannot come from the statement: at the start, when a table that cannot be found or a row
+/// that is missing means that the page that held it is damaged.
+pub(crate) fn classify_at_start(error: &rusqlite::Error) -> Class {
+    match (classify(error), error) {
+        (Class::Other, rusqlite::Error::QueryReturnedNoRows) => Class::Corrupt,
+        (Class::Other, error)
+            if error
+                .sqlite_error()
+                .is_some_and(|code| code.extended_code == ffi::SQLITE_ERROR) =>
+        {
+            Class::Corrupt
+        }
+        (class, _) => class,
+    }
+}
+
 /// The error of a damaged segment: to the writer it is what a damaged page is.
 pub(crate) fn damaged() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
-use crate::error::{Class, classify};
+use crate::error::{Class, classify_at_start};
 use crate::salvage::salvage;
 use crate::schema;
 use crate::types::{ErrorKind, Id, Moment, OpenReport, QueueError};
@@ -148,7 +148,7 @@ impl Place {
             let version = self.bring_up_to_date(&mut connection)?;
             Ok((connection, version))
         })();
-        let sqlite = |error: rusqlite::Error| match classify(&error) {
+        let sqlite = |error: rusqlite::Error| match classify_at_start(&error) {
             Class::Corrupt => Fault::Corrupt(error.to_string()),
             _ => Fault::Other(QueueError::sqlite(
                 format!("cannot open {}", self.file.display()),

@@ -13,11 +13,11 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 
 use crate::command::{Command, Reply};
-use crate::error::{Class, classify};
+use crate::error::{Class, classify, classify_at_start};
 use crate::file::{Opened, Place, checkpoint};
 use crate::integrity::{Found, Integrity};
 use crate::store::Store;
-use crate::store::evict::WAL_SHARE;
+use crate::store::evict::wal_limit;
 use crate::types::{ErrorKind, Id, Moment, OpenReport, PurgeReason, Purged, QueueError, View};
 
 mod group;
@@ -28,9 +28,6 @@ const GROUP_COMMANDS: usize = crate::handle::CHANNEL;
 
 /// Payload bytes of one group: with SQLite's share about 1.2 MiB of WAL, and some milliseconds.
 const GROUP_BYTES: usize = 1024 * 1024;
-
-/// The WAL is brought into the file at this size at most (and at an eighth of `max_bytes`, at 256 KiB at least).
-const WAL_BYTES: u64 = 8 * 1024 * 1024;
 
 thread_local! {
     /// Pages in the WAL after this thread's last commit.
@@ -69,7 +66,7 @@ pub(crate) fn load(
             report.unbalanced = unbalanced;
             Ok(())
         }
-        Err(error) if classify(&error) == Class::Corrupt => {
+        Err(error) if classify_at_start(&error) == Class::Corrupt => {
             let old = std::mem::replace(&mut store.connection, scratch()?);
             drop(old);
             let aside = place.set_aside(at, &error.to_string())?;
@@ -274,6 +271,8 @@ impl Writer {
 
     /// Sends an answer; a damaged file is dealt with.
     fn answer<T>(&mut self, reply: Reply<T>, attempt: &str, result: rusqlite::Result<T>) {
+        // Whoever has the answer sees what it changed.
+        self.publish();
         match result {
             // A caller that went away needs no answer.
             Ok(value) => drop(reply.send(Ok(value))),
@@ -366,7 +365,7 @@ impl Writer {
 
     /// Brings the WAL into the file when it has grown; after the answers, so that none waits for it.
     fn checkpoint_when_due(&mut self) {
-        let limit = (self.store.limits.max_bytes / WAL_SHARE).clamp(256 * 1024, WAL_BYTES);
+        let limit = wal_limit(self.store.limits.max_bytes);
         if Self::wal_bytes() < limit || self.broken {
             return;
         }

@@ -12,9 +12,14 @@ use crate::types::Losses;
 /// for too much.
 const DISK_FROM: u64 = 32 * 1024 * 1024;
 
-/// The WAL is brought into the file when it has this fraction of `max_bytes` (of the quarter that file and WAL may
-/// take beyond it).
-pub(crate) const WAL_SHARE: u64 = 8;
+/// What the largest transaction may add to the WAL before that is brought into the file: a group's appends, the
+/// evictions that make room for them, and the trimming of the sent log.
+const TRANSACTION: u64 = 3 * 1024 * 1024;
+
+/// The WAL is brought into the file at this size: a sixteenth of `max_bytes`, within reason.
+pub(crate) fn wal_limit(max_bytes: u64) -> u64 {
+    (max_bytes / 16).clamp(256 * 1024, 8 * 1024 * 1024)
+}
 
 /// What was dropped from a lane.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,8 +95,7 @@ impl Store {
         };
         let pages = number("PRAGMA page_count")? - number("PRAGMA freelist_count")?;
         let used = pages.unsigned_abs() * number("PRAGMA page_size")?.unsigned_abs();
-        // A thirty-second more for the last transaction before a checkpoint.
-        Ok(used.saturating_sub(limit + limit / 4 - limit / WAL_SHARE - limit / 32))
+        Ok(used.saturating_sub(limit + limit / 4 - wal_limit(limit) - TRANSACTION))
     }
 
     /// Evicts from the largest uid's largest tool, or the next that has what can be evicted.
@@ -127,10 +131,10 @@ impl Store {
                 .iter()
                 .filter_map(|&lane| self.state.lanes[lane].head.map(|head| (lane, head)))
                 .reduce(|best, next| if older(&next.1, &best.1) { next } else { best });
-            match (self.oldest_formed(&lanes), waiting) {
-                (Some((n, at)), Some((_, head))) if !older(&head, &at) => self.dissolve(n)?,
-                (Some((n, _)), None) => self.dissolve(n)?,
-                (_, Some((lane, _))) => {
+            let formed = self.oldest_formed(&lanes, waiting.map(|(_, head)| head))?;
+            match (formed, waiting) {
+                (Some(n), _) => self.dissolve(n)?,
+                (None, Some((lane, _))) => {
                     let mut left = over;
                     let dropped = self.drop_waiting(lane, |_, bytes| {
                         let more = left > 0;
@@ -161,16 +165,34 @@ impl Store {
         self.refresh_head(lane)
     }
 
-    /// The oldest batch with members in these lanes that can be dissolved.
-    fn oldest_formed(&self, lanes: &[LaneAt]) -> Option<(u64, Stamp)> {
-        self.state
-            .batches
-            .values()
-            .filter(|batch| {
-                batch.lease.is_none() && batch.members.iter().any(|member| lanes.contains(&member.lane))
-            })
-            .map(|batch| (batch.n, batch.oldest))
-            .reduce(|best, next| if older(&next.1, &best.1) { next } else { best })
+    /// The batch that is not under lease and whose events in these lanes are the oldest, if they are older than
+    /// what waits there.
+    fn oldest_formed(&self, lanes: &[LaneAt], waiting: Option<Stamp>) -> rusqlite::Result<Option<u64>> {
+        let mut oldest: Option<(u64, Stamp)> = None;
+        for batch in self.state.batches.values().filter(|batch| batch.lease.is_none()) {
+            for member in batch.members.iter().filter(|member| lanes.contains(&member.lane)) {
+                let best = oldest.map(|oldest| oldest.1).or(waiting);
+                if best.is_some_and(|best| !older(&batch.oldest, &best)) {
+                    continue;
+                }
+                let mut first = None;
+                self.each_event(
+                    self.state.lanes[member.lane].number,
+                    member.first,
+                    member.last,
+                    |_, stamp| {
+                        first = Some(stamp);
+                        ControlFlow::Break(())
+                    },
+                )?;
+                if let Some(first) = first
+                    && best.is_none_or(|best| older(&first, &best))
+                {
+                    oldest = Some((batch.n, first));
+                }
+            }
+        }
+        Ok(oldest.map(|oldest| oldest.0))
     }
 
     /// Erases a lane's oldest waiting events as long as `want` (told stamp and bytes) says so. The books are the

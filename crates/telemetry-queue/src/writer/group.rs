@@ -134,6 +134,7 @@ impl Writer {
                             tracing::warn!(error = %error, "no room on the disk: new events are refused, delivery goes on");
                         }
                         self.disk_full = true;
+                        self.publish();
                         for job in appends {
                             job.fail(again(&error));
                         }
@@ -166,6 +167,8 @@ impl Writer {
             tracing::info!("there is room on the disk again");
             self.disk_full = false;
         }
+        // Whoever has an answer sees what it changed.
+        self.publish();
         for (job, done) in jobs.into_iter().zip(done) {
             job.answer(done);
         }
