@@ -6,7 +6,7 @@
 //! There are no globals, so that any number of sinks live in one process.
 //!
 //! A request goes through these rooms in the order of the module lines below: [`serve`] reads it from a
-//! [`wire`] that can fail on purpose, [`decode`] makes a [`Received`] of it, the [`script`] decides what
+//! [`wire`] that can fail on purpose, [`mod@decode`] makes a [`Received`] of it, the [`script`] decides what
 //! becomes of it, the [`memory`] keeps it, `answer` writes the reply, and [`render`](Received::render)
 //! shows it to a person.
 //!
