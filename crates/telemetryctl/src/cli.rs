@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::Context;
 use crate::command::{
     completions, config, consent, doctor, flush, man, metrics, opt, pause, queue, reload, resume, send, sent,
-    status, stop, tail, tools,
+    sink, status, stop, tail, tools,
 };
 use crate::exit::{AFTER_HELP, Exit};
 use crate::failure::Failure;
@@ -86,6 +86,7 @@ pub(crate) enum Command {
     Doctor(doctor::Doctor),
     Config(config::Config),
     Metrics(metrics::Metrics),
+    Sink(sink::Sink),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -114,6 +115,7 @@ impl Command {
             Self::Doctor(it) => it.run(context, screen),
             Self::Config(it) => it.run(screen),
             Self::Metrics(it) => it.run(context, screen),
+            Self::Sink(it) => it.run(screen),
             Self::Completions(it) => it.run(screen),
             Self::Man(it) => it.run(screen),
         }

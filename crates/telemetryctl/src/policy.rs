@@ -1,7 +1,7 @@
 //! What may be sent, as this process can see it without a daemon: the admin's and the user's files, this
 //! process's environment, and the manifests. The daemon reads the same places by the same rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use telemetry_client::{Gathered, RealFiles};
@@ -44,24 +44,36 @@ fn places(context: &Context) -> Vec<(Origin, PathBuf)> {
     places
 }
 
-/// One manifest a tool. One that cannot be read counts as absent: then the tool is off (I3).
+/// One manifest a tool, as the daemon reads them: one that cannot be read leaves its tool (by the file's
+/// name) without any, rather than with one from a lower place. Then the tool is off (I3).
 fn manifests(places: &[(Origin, PathBuf)], eyes: &dyn Look) -> BTreeMap<String, Registered> {
     let mut found = BTreeMap::new();
+    let mut broken = BTreeSet::new();
     for (origin, directory) in places {
         let Found::Directory(names) = eyes.look(directory) else {
             continue;
         };
-        for name in names.iter().filter(|name| name.ends_with(".toml")) {
+        for (name, stem) in names
+            .iter()
+            .filter_map(|name| Some((name, name.strip_suffix(".toml")?)))
+        {
             let path = directory.join(name);
-            let Found::File(text) = eyes.look(&path) else {
-                continue;
+            let manifest = match eyes.look(&path) {
+                Found::File(text) => Manifest::parse(&text).ok(),
+                _ => None,
             };
-            if let Ok(manifest) = Manifest::parse(&text) {
-                found.entry(manifest.name.clone()).or_insert_with(|| Registered {
-                    manifest,
-                    origin: *origin,
-                    source: path.display().to_string(),
-                });
+            match manifest {
+                None => {
+                    broken.insert(stem.to_owned());
+                }
+                Some(manifest) if broken.contains(&manifest.name) => {}
+                Some(manifest) => {
+                    found.entry(manifest.name.clone()).or_insert_with(|| Registered {
+                        manifest,
+                        origin: *origin,
+                        source: path.display().to_string(),
+                    });
+                }
             }
         }
     }
@@ -75,4 +87,27 @@ pub(crate) fn machine_directory(context: &Context) -> &Path {
         .machine
         .last()
         .map_or(Path::new(MACHINE_DIR), PathBuf::as_path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_place_counts_and_a_broken_manifest_lets_no_lower_one_through() {
+        let home = tempfile::tempdir().unwrap();
+        let (first, second) = (home.path().join("1"), home.path().join("2"));
+        for directory in [&first, &second] {
+            std::fs::create_dir(directory).unwrap();
+        }
+        let good = |name: &str| format!("name = \"{name}\"\nevents = \"any\"\n");
+        std::fs::write(first.join("a.toml"), good("a")).unwrap();
+        std::fs::write(first.join("b.toml"), "name = ").unwrap();
+        std::fs::write(second.join("a.toml"), good("a")).unwrap();
+        std::fs::write(second.join("b.toml"), good("b")).unwrap();
+        std::fs::write(second.join("c.toml"), good("c")).unwrap();
+        let found = manifests(&[(Origin::Admin, first), (Origin::User, second)], &RealFiles);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(found["a"].origin, Origin::Admin);
+    }
 }

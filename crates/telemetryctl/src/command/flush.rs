@@ -111,19 +111,44 @@ fn judge(answer: &Line, screen: &Screen) -> Result<Exit, Failure> {
         Some(Value::Array(list)) => list.iter().map(reason).collect(),
         _ => Vec::new(),
     };
-    if why.is_empty() {
-        return Err(Failure::new(Exit::TimedOut, what)
-            .caused_by("the time was over")
-            .hint("they stay queued; 'telemetryctl status' shows the destination's state"));
+    let timed_out = match answer.value.get("timed_out").and_then(Value::as_bool) {
+        Some(timed_out) => timed_out,
+        None => why.is_empty(),
+    };
+    let exit = if timed_out { Exit::TimedOut } else { Exit::Failed };
+    let mut failure = Failure::new(exit, what);
+    if timed_out {
+        failure = failure.caused_by("the time was over");
     }
-    let failure = why
-        .iter()
-        .fold(Failure::failed(what), |failure, why| failure.caused_by(why));
-    Err(failure.hint("they stay queued; 'telemetryctl status' says what to do"))
+    let failure = why.iter().fold(failure, |failure, why| failure.caused_by(why));
+    Err(failure.hint("they stay queued; 'telemetryctl status' shows when they are tried again"))
 }
 
+/// `destination default is held: 401`.
 fn reason(why: &Value) -> String {
-    let destination = why["destination"].as_str().unwrap_or("?");
-    let state = why["state"].as_str().unwrap_or("?");
-    plain(&format!("destination {destination} is {state}"))
+    let word = |key: &str| why[key].as_str().unwrap_or_default();
+    let cause = match (word("reason"), word("last_error")) {
+        ("", "") => String::new(),
+        ("", error) => format!(": {error}"),
+        (reason, _) => format!(": {reason}"),
+    };
+    plain(&format!(
+        "destination {} is {}{cause}",
+        word("destination"),
+        word("state")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_that_does_not_move_is_named_with_its_reason() {
+        let why = json!({"destination":"default","left":3,"state":"held","reason":"no_destination"});
+        assert_eq!(reason(&why), "destination default is held: no_destination");
+        let why =
+            json!({"destination":"d","state":"backoff","reason":null,"last_error":"connection refused"});
+        assert_eq!(reason(&why), "destination d is backoff: connection refused");
+    }
 }

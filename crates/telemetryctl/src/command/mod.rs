@@ -21,5 +21,7 @@ pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod metrics;
 
+pub(crate) mod sink;
+
 pub(crate) mod completions;
 pub(crate) mod man;

@@ -183,34 +183,38 @@ fn head(row: &Map<String, Value>) -> Vec<String> {
 
 fn show(daemon: &mut Daemon, id: Uuid, screen: &mut Screen) -> Result<Exit, Failure> {
     let request = json!({ "op": "queue", "action": "show", "id": id.to_string() });
-    let answer = daemon.ask(&request, PATIENCE)?;
-    if screen.json {
-        screen.line(&answer.without("ok"))?;
-        return Ok(Exit::Done);
+    let count = daemon.list(&request, |line| {
+        if screen.json {
+            return Ok(screen.line(&line.text)?);
+        }
+        row(&line.value, screen)
+    })?;
+    if count == 0 {
+        return Err(Failure::failed(format!("no event {id} is queued or parked"))
+            .hint("'telemetryctl sent' lists what was delivered"));
     }
-    for (key, value) in answer
-        .value
+    Ok(Exit::Done)
+}
+
+/// One event: its keys, then its body.
+fn row(row: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure> {
+    for (key, value) in row
         .iter()
-        .filter(|(key, value)| !matches!(key.as_str(), "ok" | "body") && !value.is_null())
+        .filter(|(key, value)| *key != "body" && !value.is_null())
     {
         let text = value
             .as_str()
             .map_or_else(|| value.to_string(), ToOwned::to_owned);
         screen.line(&format!("{:<12} {}", plain(key), plain(&text)))?;
     }
-    if let Some(body) = answer.value.get("body") {
-        // The stored object, or its text.
-        let body = match body {
-            Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| body.clone()),
-            other => other.clone(),
-        };
+    if let Some(body) = row.get("body") {
         screen.line("")?;
-        let pretty = serde_json::to_string_pretty(&body).unwrap_or_else(|_| body.to_string());
+        let pretty = serde_json::to_string_pretty(body).unwrap_or_else(|_| body.to_string());
         for line in pretty.lines() {
             screen.line(&plain(line))?;
         }
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 fn next_batch(daemon: &mut Daemon, destination: Option<&str>, screen: &mut Screen) -> Result<Exit, Failure> {

@@ -26,6 +26,9 @@ impl Reload {
             } else {
                 for problem in problems {
                     screen.talk(&told(problem));
+                    if let Some(hint) = problem["hint"].as_str() {
+                        screen.talk(&format!("  hint: {}", plain(hint)));
+                    }
                 }
                 screen.talk("the settings that were in force before stay");
             }

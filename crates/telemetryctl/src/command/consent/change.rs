@@ -269,10 +269,11 @@ fn purge(context: &Context, receipt: &mut Receipt) {
     }
 }
 
-/// The number in what `telemetryd --purge` prints: `purged 12 events`.
+/// The number in what `telemetryd --purge` prints: `{"purged":12}`.
 fn purged(text: &str) -> u64 {
-    text.split_whitespace()
-        .find_map(|word| word.parse().ok())
+    serde_json::from_str::<Value>(text)
+        .ok()
+        .and_then(|receipt| receipt.get("purged")?.as_u64())
         .unwrap_or(0)
 }
 
@@ -296,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_purging_programs_number_is_found() {
-        assert_eq!(purged("purged 12 events\n"), 12);
-        assert_eq!(purged("nothing to purge\n"), 0);
+        assert_eq!(purged("{\"purged\":12,\"sent_bodies\":1}\n"), 12);
+        assert_eq!(purged(""), 0);
     }
 }

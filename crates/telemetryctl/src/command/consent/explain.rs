@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use telemetry_protocol::consent::{Decision, Fact, Layer, ToolDefault, Verdict, decide};
 
 use crate::Context;
-use crate::daemon::{Daemon, PATIENCE, word};
+use crate::daemon::{Daemon, word};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::policy;
@@ -123,8 +123,13 @@ fn known(daemon: &mut Daemon) -> Vec<String> {
 /// The daemon's chain about one tool.
 fn ask(daemon: &mut Daemon, tool: &str) -> Option<Map<String, Value>> {
     let request = json!({ "op": "consent", "action": "explain", "tool": tool });
-    let answer = daemon.ask(&request, PATIENCE).ok()?;
-    answer.value.contains_key("chain").then_some(answer.value)
+    let mut said = None;
+    // Without the daemon's word there is still ours.
+    let _ = daemon.list(&request, |line| {
+        said = Some(line.value);
+        Ok(())
+    });
+    said.filter(|said| said.contains_key("chain"))
 }
 
 /// Our facts and the daemon's in one decision. The manifest's default is the daemon's to know: it has the

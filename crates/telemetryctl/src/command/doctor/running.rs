@@ -30,6 +30,7 @@ pub(super) fn check(context: &Context) -> Vec<Check> {
                 .lines()
                 .find_map(|line| line.trim_start().strip_prefix("hint: "));
             let mut checks = vec![Check::new("socket", state, detail).hint(hint.unwrap_or_default())];
+            checks.extend(lock(context, None));
             checks.extend(versions(None));
             return checks;
         }
@@ -52,6 +53,7 @@ pub(super) fn check(context: &Context) -> Vec<Check> {
         }
     };
     let mut checks = vec![Check::new("socket", State::Ok, format!("{place}{pid} answers"))];
+    checks.extend(lock(context, daemon.pid()));
     checks.extend(versions(Some(answer.word("server"))));
     match daemon.ask(&json!({ "op": "doctor" }), PATIENCE * 6) {
         Ok(answer) => {
@@ -65,6 +67,43 @@ pub(super) fn check(context: &Context) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// Who owns the queue of this user's state directory? The lock itself is not touched: it may be wanted by a
+/// daemon that starts in this moment. Its owner has written its process into the file.
+fn lock(context: &Context, answers: Option<i32>) -> Option<Check> {
+    let path = context.surroundings.user.as_ref()?.state.join("queue.lock");
+    let text = std::fs::read_to_string(&path).ok()?;
+    let owner: i32 = text.trim().parse().ok()?;
+    let name = "lock";
+    let shown = path.display();
+    if !is_telemetryd(owner) {
+        return Some(Check::new(name, State::Ok, format!("{shown} is free")));
+    }
+    Some(match answers {
+        Some(pid) if pid == owner => Check::new(name, State::Ok, format!("{shown} is held by pid {owner}")),
+        Some(pid) => Check::new(
+            name,
+            State::Warn,
+            format!("{shown} is held by pid {owner}, but pid {pid} answers"),
+        )
+        .hint("two daemons run: 'telemetryctl stop' ends the one that answers"),
+        None => Check::new(
+            name,
+            State::Fail,
+            format!("{shown} is held by pid {owner}, which answers at no socket that was tried"),
+        )
+        .hint("it listens elsewhere (--socket, TELEMETRYD_SOCKET), or is starting or stopping"),
+    })
+}
+
+/// Whether that process is there and is a daemon: the number of a dead one may be somebody else's by now.
+fn is_telemetryd(pid: i32) -> bool {
+    let alive = rustix::process::Pid::from_raw(pid)
+        .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
+    let named = |name: String| name.trim() == "telemetryd";
+    // Where the system does not tell names, being alive is enough.
+    alive && std::fs::read_to_string(format!("/proc/{pid}/comm")).map_or(!cfg!(target_os = "linux"), named)
 }
 
 /// The running daemon, its program on disk, and this program should be one version.

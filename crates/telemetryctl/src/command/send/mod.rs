@@ -174,23 +174,24 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// Sends the group and reads its answers. Where the daemon goes away in between (a restart), the group
-    /// is sent once more to its successor: the ids make that safe.
+    /// Sends the group and reads its answers. Where the daemon goes away in between (a restart), the rest is
+    /// sent once more to its successor: the ids make that safe. Where nobody is there, the next group looks
+    /// again; one that does not answer in time is not waited for twice.
     fn flush(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         let group = std::mem::take(&mut self.group);
         self.bytes = 0;
         let mut answered = 0;
         let mut again = false;
-        while answered < group.len() {
+        loop {
             let rest = group.get(answered..).unwrap_or_default();
+            if rest.is_empty() {
+                return Ok(());
+            }
             if let Link::Unknown = self.link {
-                self.link = match Daemon::reach(self.context) {
-                    Ok(daemon) => Link::Up(Box::new(daemon)),
-                    Err(error) => {
-                        self.tally.no_daemon(&no_daemon(error));
-                        Link::Down
-                    }
-                };
+                match Daemon::reach(self.context) {
+                    Ok(daemon) => self.link = Link::Up(Box::new(daemon)),
+                    Err(error) => self.tally.no_daemon(&no_daemon(error)),
+                }
             }
             let Link::Up(daemon) = &mut self.link else {
                 return self.tally.unrecorded(rest, screen);
@@ -202,15 +203,14 @@ impl Sender<'_> {
                     self.link = Link::Unknown;
                 }
                 Err(error) => {
-                    self.tally.broken(
-                        &daemon.broken("send", &error),
-                        matches!(error, TalkError::TimedOut),
-                    );
-                    self.link = Link::Down;
+                    let timed_out = matches!(error, TalkError::TimedOut);
+                    self.tally.broken(&daemon.broken("send", &error), timed_out);
+                    self.link = if timed_out { Link::Down } else { Link::Unknown };
+                    let rest = group.get(answered..).unwrap_or_default();
+                    return self.tally.unrecorded(rest, screen);
                 }
             }
         }
-        Ok(())
     }
 }
 
