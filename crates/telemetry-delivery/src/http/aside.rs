@@ -69,6 +69,12 @@ mod tests {
             .unwrap()
     }
 
+    async fn until(condition: impl Fn() -> bool) {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     #[test]
     fn work_that_hangs_neither_blocks_nor_gathers_threads_nor_stops_the_shutdown() {
         let runtime = runtime();
@@ -93,10 +99,11 @@ mod tests {
                         .is_err()
                 );
             }
-            assert_eq!(started.load(Ordering::SeqCst), 1, "one thread is out, not three");
-            release.send(()).unwrap();
-            // Waiting for the one that is out, the fourth call gets what it found.
-            assert_eq!(aside.run("test", attempt(started.clone())).await.unwrap(), 1);
+            until(|| started.load(Ordering::SeqCst) > 0).await;
+            // Waiting for the one that is out, the fourth call gets what it finds.
+            let work = aside.run("test", attempt(started.clone()));
+            let (found, ()) = tokio::join!(biased; work, async { release.send(()).unwrap() });
+            assert_eq!(found.unwrap(), 1, "one thread was out, not three");
             // The next starts a thread of its own, which hangs again.
             let work = aside.run("test", attempt(started.clone()));
             assert!(
@@ -104,10 +111,10 @@ mod tests {
                     .await
                     .is_err()
             );
+            until(|| started.load(Ordering::SeqCst) > 1).await;
         });
         // Would wait for ever on tokio's pool.
         drop(runtime);
-        assert_eq!(started.load(Ordering::SeqCst), 2);
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Dial {
         connector.set_nodelay(true);
         // Shared out among the host's addresses, so that a dead one does not use up the time of the others.
         // A quarter is left for TLS and the answer.
-        connector.set_connect_timeout(Some(timeout * 3 / 4));
+        connector.set_connect_timeout(Some(timeout.saturating_mul(3) / 4));
         let attempted = format!("connecting to {}", target.authority);
         Self {
             connector,
