@@ -361,6 +361,8 @@ async fn live(
         let idle = *opened.borrow_and_update() == 0 && view.borrow_and_update().events == 0;
         let idle_exit = settings.borrow().daemon.idle_exit.filter(|_| idle);
         tokio::select! {
+            biased; // the listener ends because it was asked to: that comes first
+            () = reached(&mut phase, Phase::Closing) => break,
             signal = signals.next() => match signal {
                 Signal::End => ender.end(None),
                 Signal::Reload => if let Err(problems) = keep.reload().await {
@@ -369,7 +371,6 @@ async fn live(
                 Signal::Flush => flush_handle.order(flush::Command::Flush { destination: None }).await,
             },
             Some(answer) = reloads.recv() => { let _ = answer.send(keep.reload().await); }
-            () = reached(&mut phase, Phase::Closing) => break,
             _ = opened.changed(), if idle_exit.is_some() || settings.borrow().daemon.idle_exit.is_some() => {}
             changed = view.changed(), if settings.borrow().daemon.idle_exit.is_some() => if changed.is_err() { ender.end(None) },
             () = after(idle_exit) => { info!("idle: leaving"); ender.end(Some(Duration::ZERO)); }
