@@ -81,7 +81,7 @@ enum Unprepared {
 }
 
 impl Client {
-    /// Checks the destination. `version` is telemetryd's, for `User-Agent` and `source`.
+    /// Checks the destination. `version` is telemetryd's, for `User-Agent` and `source`: [`crate::VERSION`].
     ///
     /// Opens and reads nothing: neither the files that the settings name nor the system's roots.
     ///
