@@ -1,0 +1,149 @@
+//! A disk that is full: new events are refused, what is there stays, delivery goes on, and it recovers by itself.
+
+use telemetry_queue::{Appended, ErrorKind};
+
+use super::owner::skip;
+use super::unshare;
+use crate::support::{Bench, after, assert_balanced, at_most, delivered, events, lane, options, scratch};
+
+/// In a file system of its own, 6 MiB large.
+#[test]
+fn a_full_disk_refuses_new_events_keeps_the_old_ones_and_recovers_by_itself() {
+    let Some(mut command) = unshare() else {
+        return skip("no private mount namespace can be made here");
+    };
+    let mount = scratch();
+    let script = "mount -t tmpfs -o size=6m,mode=700 tmpfs \"$1\" && exec \"$2\" faults::disk::child --exact --nocapture";
+    let output = command
+        .args(["sh", "-c", script, "sh"])
+        .arg(mount.path())
+        .arg(std::env::current_exe().unwrap())
+        .env("TELEMETRYD_FULL_DISK", mount.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains("the disk was full and is not any more"), "{said}");
+}
+
+/// Not a test of its own: what the one above runs on its small file system.
+#[test]
+fn child() {
+    let Some(directory) = std::env::var_os("TELEMETRYD_FULL_DISK") else {
+        return;
+    };
+    let directory = std::path::PathBuf::from(directory);
+    let state = directory.join("state");
+    let bench = Bench::start(&state);
+    let lane = lane(1, "a", "t");
+    let mut accepted = 0;
+    let mut refused = None;
+    for turn in 0..100_u64 {
+        match bench.append(events(
+            &lane,
+            turn * 1_000..turn * 1_000 + 100,
+            1_000,
+            after(turn),
+        )) {
+            Ok(answers) => accepted += answers.len() as u64,
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    let refused = refused.expect("6 MiB hold no 10 MB");
+    assert_eq!(refused.kind, ErrorKind::DiskFull, "{refused:?}");
+    assert!(accepted > 1_000, "{accepted} events");
+    assert_balanced(&bench);
+    assert!(bench.view().disk_full);
+    assert_eq!(bench.total().queued, accepted, "what was acknowledged is there");
+    // It is not one failure only: the disk stays full, and each append says so.
+    for turn in 200..210_u64 {
+        let again = bench.append(events(
+            &lane,
+            turn * 1_000..turn * 1_000 + 100,
+            1_000,
+            after(turn),
+        ));
+        assert_eq!(again.unwrap_err().kind, ErrorKind::DiskFull);
+    }
+    assert_eq!(bench.total().queued, accepted);
+    // Delivery goes on, and makes room.
+    let mut sent = 0;
+    while let Some(claimed) = bench.claim("a", at_most(100), after(300)) {
+        sent += claimed.events.len() as u64;
+        bench.settle(claimed.id, delivered(), after(300));
+        if sent >= accepted / 2 {
+            break;
+        }
+    }
+    assert!(sent >= accepted / 2, "delivery has stopped at {sent}");
+    assert_balanced(&bench);
+    // A fifth of the disk is taken by another program, and given back: nobody has to restart anything.
+    let other = directory.join("other");
+    let fill = || {
+        let mut size = 1 << 20;
+        let mut at = 0;
+        while size >= 512 {
+            use std::os::unix::fs::FileExt;
+            let file = std::fs::OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&other)
+                .unwrap();
+            if file.write_all_at(&vec![1; size], at).is_ok() {
+                at += size as u64
+            } else {
+                size /= 2
+            }
+        }
+    };
+    fill();
+    let mut full = false;
+    for turn in 400..500_u64 {
+        match bench.append(events(
+            &lane,
+            turn * 1_000..turn * 1_000 + 100,
+            1_000,
+            after(turn),
+        )) {
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::DiskFull);
+                full = true;
+                break;
+            }
+        }
+    }
+    bench.books();
+    assert!(full && bench.view().disk_full);
+    std::fs::remove_file(&other).unwrap();
+    let answers = bench
+        .append(events(&lane, 900_000..900_010, 1_000, after(600)))
+        .unwrap();
+    assert_eq!(answers, [Appended::Queued; 10]);
+    assert_balanced(&bench);
+    assert!(!bench.view().disk_full);
+    // Starting with a full disk succeeds, too, and delivers.
+    fill();
+    bench.close();
+    fill();
+    let bench = Bench::open(&options(&state), after(700)).unwrap();
+    assert_balanced(&bench);
+    let claimed = bench
+        .claim("a", at_most(10), after(700))
+        .expect("delivery goes on with a full disk");
+    bench.settle(claimed.id, delivered(), after(700));
+    std::fs::remove_file(&other).unwrap();
+    bench.deliver_all("a", after(701));
+    assert_eq!(bench.total().queued, 0);
+    assert_balanced(&bench);
+    bench.close();
+    println!("the disk was full and is not any more");
+}

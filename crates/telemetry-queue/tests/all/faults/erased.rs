@@ -1,0 +1,246 @@
+//! Erased means erased, and the file is only as large as what is in it.
+
+use std::path::Path;
+
+use telemetry_queue::{Filter, PurgeReason};
+
+use super::file;
+use crate::support::{
+    Bench, START, after, assert_balanced, at_most, bisect, delivered, events, id, lane, options, push,
+    scratch,
+};
+
+/// Whether the bytes are anywhere in any file of the directory.
+fn anywhere(directory: &Path, bytes: &[u8]) -> Vec<String> {
+    let entries = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let holds = |path: &std::path::PathBuf| {
+        let contents = std::fs::read(path).unwrap();
+        contents.windows(bytes.len()).any(|window| window == bytes)
+    };
+    entries
+        .filter(holds)
+        .map(|path| path.display().to_string())
+        .collect()
+}
+
+#[test]
+fn a_purge_leaves_no_byte_of_what_it_purged_anywhere() {
+    // Sizes around everything that matters: small, a page, several pages, many.
+    for size in [30, 200, 4_000, 9_000, 16_300, 40_000] {
+        let directory = scratch();
+        let bench = Bench::start(directory.path());
+        let (keep, purge) = (lane(1, "a", "keep"), lane(1, "a", "purge"));
+        let secret = format!("secret-{size}-that-nobody-may-find");
+        let mut body = secret.clone().into_bytes();
+        body.resize(size.max(body.len()), b'.');
+        body.extend_from_slice(b"and-its-end-too");
+        for turn in 0..6_u64 {
+            let mut append = events(&keep, turn * 100..turn * 100 + 20, 300, after(turn));
+            for number in 0..20 {
+                push(&mut append, &purge, id(10_000 + turn * 100 + number), &body);
+            }
+            bench.append(append).unwrap();
+        }
+        // Some delivered (the sent log keeps bodies), some parked, some in a batch, some under lease.
+        let claimed = bench.claim("a", at_most(100), after(10)).unwrap();
+        bench.settle(claimed.id, delivered(), after(10));
+        for _ in 0..4 {
+            let claimed = bench.claim("a", at_most(1), after(10)).unwrap();
+            bench.settle(claimed.id, bisect(422), after(10));
+        }
+        let claimed = bench.claim("a", at_most(30), after(10)).unwrap();
+        bench.settle(claimed.id, crate::support::retry(), after(10));
+        let leased = bench.claim("a", at_most(30), after(10)).unwrap();
+        assert!(!anywhere(directory.path(), secret.as_bytes()).is_empty());
+        let filter = Filter {
+            tool: Some("purge".into()),
+            ..Filter::default()
+        };
+        let receipt = bench.purge(filter, PurgeReason::Consent, after(11));
+        assert!(receipt.queued > 0 && receipt.sent_bodies > 0, "{receipt:?}");
+        for needle in [secret.as_bytes(), b"and-its-end-too"] {
+            assert_eq!(
+                anywhere(directory.path(), needle),
+                Vec::<String>::new(),
+                "{size} bytes: {receipt:?}"
+            );
+        }
+        assert_balanced(&bench);
+        let purged = bench
+            .books()
+            .into_iter()
+            .find(|book| &*book.lane.tool == "purge")
+            .unwrap();
+        assert_eq!((purged.queued, purged.parked), (0, 0));
+        assert_eq!(purged.purged, receipt.queued + receipt.parked);
+        bench.settle(leased.id, delivered(), after(12));
+        assert_balanced(&bench);
+        let kept = bench
+            .books()
+            .into_iter()
+            .find(|book| &*book.lane.tool == "keep")
+            .unwrap();
+        assert_eq!((kept.accepted, kept.purged), (120, 0));
+        bench.close();
+        assert_eq!(
+            anywhere(directory.path(), secret.as_bytes()),
+            Vec::<String>::new()
+        );
+    }
+}
+
+#[test]
+fn delivered_bodies_are_erased_where_the_log_keeps_none() {
+    let directory = scratch();
+    let mut options = options(directory.path());
+    options.limits.sent_bodies = false;
+    let bench = Bench::open(&options, START).unwrap();
+    let mut append = events(&lane(1, "a", "t"), 0..10, 300, START);
+    push(
+        &mut append,
+        &lane(1, "a", "t"),
+        id(99),
+        b"a-body-that-is-delivered-and-forgotten",
+    );
+    bench.append(append.clone()).unwrap();
+    bench.deliver_all("a", after(1));
+    bench.close();
+    assert_eq!(
+        anywhere(directory.path(), b"delivered-and-forgotten"),
+        Vec::<String>::new()
+    );
+    // The ids are still known.
+    let bench = Bench::open(&options, after(2)).unwrap();
+    let answers = bench.append(append).unwrap();
+    assert!(
+        answers
+            .iter()
+            .all(|answer| *answer == telemetry_queue::Appended::Duplicate),
+        "{answers:?}"
+    );
+}
+
+#[test]
+fn the_sent_log_keeps_to_its_limits_oldest_first() {
+    let directory = scratch();
+    let mut options = options(directory.path());
+    options.limits.sent_max_bytes = 100_000;
+    let bench = Bench::open(&options, START).unwrap();
+    for turn in 0..50_u64 {
+        bench
+            .append(events(
+                &lane(1, "a", "t"),
+                turn * 100..turn * 100 + 20,
+                500,
+                after(turn),
+            ))
+            .unwrap();
+        bench.deliver_all("a", after(turn));
+        let sent = bench.sent();
+        let bytes: u64 = sent.iter().map(|sent| sent.bytes).sum();
+        assert!(bytes <= 100_000, "{bytes} bytes");
+        assert_eq!(
+            sent.last().unwrap().members.last().unwrap().id,
+            id(turn * 100 + 19)
+        );
+    }
+    assert!(bench.sent().len() >= 5);
+    // And to its age: 7 days.
+    let late = after(8 * crate::support::DAY_MS);
+    bench
+        .append(events(&lane(1, "a", "t"), 100_000..100_001, 500, late))
+        .unwrap();
+    bench.until("the log is empty", |bench| {
+        bench.claim("b", at_most(1), late);
+        bench.sent().is_empty()
+    });
+    assert_balanced(&bench);
+    // What was in the log is not known any more.
+    let again = bench.append(events(&lane(1, "a", "t"), 0..1, 500, late)).unwrap();
+    assert_eq!(again, [telemetry_queue::Appended::Queued]);
+}
+
+#[test]
+fn the_file_shrinks_after_a_drain() {
+    let directory = scratch();
+    let mut options = options(directory.path());
+    options.limits.sent_max_bytes = 100_000;
+    let bench = Bench::open(&options, START).unwrap();
+    for turn in 0..40_u64 {
+        bench
+            .append(events(
+                &lane(1, "a", "t"),
+                turn * 1_000..turn * 1_000 + 1_000,
+                400,
+                after(turn),
+            ))
+            .unwrap();
+    }
+    bench.wait(bench.queue().checkpoint()).unwrap();
+    let full = std::fs::metadata(file(directory.path())).unwrap().len();
+    assert!(full > 8 << 20, "{full} bytes");
+    bench.deliver_all("a", after(100));
+    bench.until("the file has shrunk", |bench| {
+        bench.wait(bench.queue().checkpoint()).unwrap();
+        bench.queue().bytes_on_disk() < full / 8
+    });
+    bench.close();
+    let drained = std::fs::metadata(file(directory.path())).unwrap().len();
+    assert!(drained < full / 8, "{drained} of {full} bytes");
+}
+
+#[test]
+fn file_and_wal_stay_within_their_limit_while_events_are_evicted() {
+    for bytes in [300, 1_000, 12_000] {
+        let directory = scratch();
+        let mut options = options(directory.path());
+        options.limits.max_bytes = 32 << 20;
+        options.limits.max_bytes_per_tool = 32 << 20;
+        options.limits.sent_max_bytes = 2 << 20;
+        let bench = Bench::open(&options, START).unwrap();
+        let mut most = 0;
+        let count = 1_000_000 / bytes as u64;
+        for turn in 0..48_u64 {
+            let lane = lane(1, "a", ["x", "y"][turn as usize % 2]);
+            let first = turn * 100_000;
+            bench
+                .append(events(&lane, first..first + count, bytes, after(turn)))
+                .unwrap();
+            if turn % 8 == 0
+                && let Some(claimed) = bench.claim("a", at_most(100), after(turn))
+            {
+                bench.settle(claimed.id, delivered(), after(turn));
+            }
+            most = most.max(bench.queue().bytes_on_disk());
+            assert!(bench.view().bytes <= options.limits.max_bytes);
+        }
+        assert!(bench.total().evicted > 0);
+        assert_balanced(&bench);
+        let limit = options.limits.max_bytes / 4 * 5;
+        assert!(
+            most <= limit,
+            "{bytes} bytes an event: {most} of {limit} bytes on the disk"
+        );
+    }
+}
+
+#[test]
+fn an_event_costs_at_most_520_bytes_on_the_disk() {
+    let directory = scratch();
+    let bench = Bench::start(directory.path());
+    for turn in 0..20_u64 {
+        bench
+            .append(events(
+                &lane(1, "a", "t"),
+                turn * 10_000..turn * 10_000 + 1_000,
+                351,
+                after(turn),
+            ))
+            .unwrap();
+    }
+    bench.close();
+    let length = std::fs::metadata(file(directory.path())).unwrap().len();
+    assert!(length / 20_000 <= 520, "{} bytes an event", length / 20_000);
+}

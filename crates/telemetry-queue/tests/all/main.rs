@@ -1,0 +1,11 @@
+//! The queue's own tests: against a model, against `kill -9`, against every fault that a disk, a clock or another
+//! process can make. One program, so that it is linked once.
+
+#![expect(clippy::unwrap_used, reason = "tests may")]
+
+mod fairness;
+mod faults;
+mod kill;
+mod model;
+mod schemas;
+mod support;
