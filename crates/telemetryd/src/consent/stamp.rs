@@ -10,7 +10,10 @@ pub(super) struct Stamp(Option<[i64; 6]>);
 impl Stamp {
     /// Follows links, so that an edited target counts; a dangling link has the stamp of the link.
     pub(super) fn of(path: &Path) -> Self {
-        let found = std::fs::metadata(path).or_else(|_| std::fs::symlink_metadata(path));
+        let found = std::fs::symlink_metadata(path).map(|link| match link.is_symlink() {
+            true => std::fs::metadata(path).unwrap_or(link),
+            false => link,
+        });
         Self(found.ok().map(|m| {
             // Bit patterns to compare; nobody counts with them.
             [
