@@ -11,7 +11,7 @@ const PLACES: [&str; 4] = [
 ];
 
 /// Names in examples and in what real tools were seen to send.
-const PEOPLE: [&str; 5] = ["alice", "bob", "user", "you", "runner"];
+const PEOPLE: [&str; 6] = ["alice", "bob", "user", "me", "you", "runner"];
 
 /// Words that belong to a place of work and not to the project.
 const WORDS: [&str; 4] = [
