@@ -2,11 +2,14 @@
 
 use crate::{hold, tree};
 
-/// Files with more lines than this are perhaps two rooms.
+/// Files with more lines than this before their unit tests are perhaps two rooms.
 const LONG: usize = 400;
 
 /// Those that are longer all the same, each with the reason. Tests are not counted: a table of cases may be long.
-const LONG_WITH_REASON: [(&str, &str); 0] = [];
+const LONG_WITH_REASON: [(&str, &str); 1] = [(
+    "crates/telemetry-queue/src/types.rs",
+    "the queue's vocabulary, one small type after the other",
+)];
 
 /// Names that say nothing about what is inside.
 const NAMELESS: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "misc", "shared"];
@@ -36,7 +39,7 @@ fn every_rust_file_begins_with_what_it_is_for() {
 fn a_file_over_400_lines_has_a_reason() {
     let mut broken = Vec::new();
     for file in tree::rust().into_iter().filter(|file| !file.is_test()) {
-        let lines = file.text.lines().count();
+        let lines = file.before_tests().count();
         let listed = LONG_WITH_REASON.iter().any(|(path, _)| *path == file.path);
         if lines > LONG && !listed {
             broken.push(format!("{}: {lines} lines, perhaps two rooms", file.path));

@@ -50,7 +50,8 @@ impl File {
         self.text.lines().enumerate().map(|(at, line)| (at + 1, line))
     }
 
-    fn before_tests(&self) -> impl Iterator<Item = (usize, &str)> {
+    /// The numbered lines before the unit tests that stand under the code.
+    pub(crate) fn before_tests(&self) -> impl Iterator<Item = (usize, &str)> {
         let all: Vec<&str> = self.text.lines().collect();
         let end = (0..all.len())
             .find(|&at| all[at].starts_with("#[cfg(test)]") && opens_a_block(&all[at + 1..]))
