@@ -12,6 +12,8 @@ mod files;
 pub mod flush;
 pub mod ingest;
 pub mod jobs;
+#[cfg(feature = "kill-points")]
+pub mod kill_points;
 pub mod log;
 pub mod phase;
 pub mod run;

@@ -173,6 +173,9 @@ impl World {
             clock: Arc::new(SystemClock),
             seed: fastrand::u64(..),
             uid,
+            #[cfg(feature = "kill-points")]
+            probe: Some(crate::kill_points::at),
+            #[cfg(not(feature = "kill-points"))]
             probe: None,
         })
     }

@@ -198,6 +198,8 @@ impl Flusher {
         }
         let now = self.shared.clock.now();
         let (report, meta) = self.send(&batch, &gate, now).await;
+        #[cfg(feature = "kill-points")]
+        crate::kill_points::at("after-send");
         self.shared
             .counters
             .requests

@@ -1,0 +1,102 @@
+//! A tool with events in flight: it writes as long as fewer than its window are unanswered.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use uuid::Uuid;
+
+use crate::lines::{Ack, Lines};
+
+/// A sample of ids is kept: one of so many.
+const SAMPLE: u64 = 1000;
+
+/// How an answer to an accepted event begins.
+const QUEUED: &[u8] = br#"{"ok":true,"status":"queued""#;
+
+/// Sends `events` with at most `window` unanswered, and waits for every answer. Returns a sample of their ids.
+///
+/// # Errors
+/// When an answer is not `queued`, or the connection breaks.
+pub(crate) fn send(socket: &Path, events: u64, window: u64) -> Result<Vec<Uuid>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut lines = Lines::new(Ack::Queued);
+    let mut sample = Vec::new();
+    let (mut sent, mut answered) = (0, 0);
+    let mut out = Vec::new();
+    let mut answers = Answers::new();
+    while answered < events {
+        out.clear();
+        while sent < events && sent - answered < window {
+            let id = lines.push(&mut out);
+            if sent.is_multiple_of(SAMPLE) {
+                sample.push(id);
+            }
+            sent += 1;
+        }
+        stream.write_all(&out).context("cannot write events")?;
+        answered += answers.read(&mut stream)?;
+    }
+    Ok(sample)
+}
+
+/// The same over several connections at once, a thread for each.
+///
+/// # Errors
+/// The first of theirs.
+pub(crate) fn send_over(socket: &Path, connections: u64, events: u64, window: u64) -> Result<Vec<Uuid>> {
+    std::thread::scope(|scope| {
+        let each = events / connections;
+        let threads: Vec<_> = (0..connections)
+            .map(|_| scope.spawn(move || send(socket, each, window)))
+            .collect();
+        let mut samples = Vec::new();
+        for thread in threads {
+            match thread.join() {
+                Ok(sample) => samples.extend(sample?),
+                Err(_) => bail!("a client panicked"),
+            }
+        }
+        Ok(samples)
+    })
+}
+
+/// Reads answer lines.
+struct Answers {
+    buffer: Vec<u8>,
+    /// How much of the buffer is an unfinished line.
+    rest: usize,
+}
+
+impl Answers {
+    fn new() -> Self {
+        Self {
+            buffer: vec![0; 64 * 1024],
+            rest: 0,
+        }
+    }
+
+    /// One read; how many answers it finished.
+    fn read(&mut self, stream: &mut UnixStream) -> Result<u64> {
+        let read = stream.read(&mut self.buffer[self.rest..]).context("no answer")?;
+        ensure!(read > 0, "the daemon closed the connection");
+        let filled = self.rest + read;
+        let mut count = 0;
+        let mut from = 0;
+        while let Some(length) = self.buffer[from..filled].iter().position(|byte| *byte == b'\n') {
+            let line = &self.buffer[from..from + length];
+            if !line.starts_with(QUEUED) {
+                bail!("an event was answered with {}", String::from_utf8_lossy(line));
+            }
+            count += 1;
+            from += length + 1;
+        }
+        self.buffer.copy_within(from..filled, 0);
+        self.rest = filled - from;
+        ensure!(self.rest < self.buffer.len(), "an answer is too long");
+        Ok(count)
+    }
+}

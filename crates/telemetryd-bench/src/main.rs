@@ -1,0 +1,161 @@
+//! telemetryd-bench: the daemon's figures beside the limits of the machine it runs on, measured by the same
+//! program in the same run, round by round in turn.
+//!
+//! A slow figure is shown and is no failure. A lost event is one, and so are books that do not balance.
+
+mod bare;
+mod client;
+mod clock;
+mod daemon;
+mod endpoint;
+mod figure;
+mod lines;
+mod machine;
+mod process;
+mod report;
+mod scale;
+mod scenario;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Parser, Subcommand};
+
+use crate::report::Report;
+use crate::scale::Scale;
+use crate::scenario::Bench;
+
+/// Print telemetryd's figures beside the limits of this machine
+#[derive(Debug, Parser)]
+#[command(name = "telemetryd-bench", version, after_help = AFTER_HELP)]
+struct Flags {
+    #[command(subcommand)]
+    what: What,
+    /// A smoke run: everything once, with few events; its figures mean nothing
+    #[arg(long, global = true)]
+    quick: bool,
+    /// One JSON object a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// Rounds instead of each scenario's own number (for `kill`: kills)
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rounds: Option<u32>,
+    /// The daemon to measure; else TELEMETRYD_BIN, or the one beside this program
+    #[arg(long, global = true, value_name = "PATH")]
+    daemon: Option<PathBuf>,
+    /// Where both sides keep their files for the time being, on the disk that is to be measured
+    #[arg(long, global = true, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Measure even where that directory is in memory
+    #[arg(long, global = true)]
+    in_memory: bool,
+}
+
+const AFTER_HELP: &str = "\
+Needs Linux for CPU, memory and system calls (strace).
+Exit codes: 0 measured, whatever came out; 1 an event was lost, books do not balance, or a run failed.";
+
+/// What to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+enum What {
+    /// Everything, one after another
+    All,
+    /// The machine alone: bare inserts, bare select-and-delete, bare sockets
+    Limits,
+    /// Accepted and delivered events a second
+    Throughput,
+    /// Clients that connect, write one event and close
+    Latency,
+    /// System calls, sockets and memory with an empty queue
+    Idle,
+    /// A million queued events: disk, memory, and how fast they leave
+    Drain,
+    /// From the start of the process to its first answer
+    Start,
+    /// kill -9 at random moments and at named points: what is lost, what comes twice, the books
+    Kill,
+}
+
+/// A scenario.
+type Run = fn(&Bench, &mut Report) -> Result<()>;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    match story(&flags) {
+        Ok(false) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::FAILURE,
+        Err(error) => {
+            report::tell(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures; whether anything was wrong.
+fn story(flags: &Flags) -> Result<bool> {
+    let directory = match &flags.directory {
+        Some(directory) => directory.clone(),
+        None => std::env::temp_dir(),
+    };
+    let directory = directory
+        .canonicalize()
+        .with_context(|| format!("cannot use {}", directory.display()))?;
+    if machine::is_in_memory(&directory) && !flags.in_memory {
+        bail!(
+            "{} is in memory: name a --directory on the disk that is to be measured, or say --in-memory",
+            directory.display()
+        );
+    }
+    let bench = Bench {
+        daemon: daemon_program(flags)?,
+        directory,
+        scale: if flags.quick { Scale::QUICK } else { Scale::FULL },
+        rounds: flags.rounds,
+    };
+    let mut report = Report::new(flags.json);
+    report.machine(&machine::facts(&bench.directory))?;
+    let all: [(What, Run); 7] = [
+        (What::Limits, scenario::limits::run),
+        (What::Throughput, scenario::throughput::run),
+        (What::Latency, scenario::latency::run),
+        (What::Idle, scenario::idle::run),
+        (What::Drain, scenario::drain::run),
+        (What::Start, scenario::start::run),
+        (What::Kill, scenario::kill::run),
+    ];
+    for (what, run) in all {
+        if flags.what == What::All || flags.what == what {
+            run(&bench, &mut report).with_context(|| format!("{what:?} failed"))?;
+            report.end()?;
+        }
+    }
+    Ok(report.close()?)
+}
+
+fn daemon_program(flags: &Flags) -> Result<PathBuf> {
+    let named = flags
+        .daemon
+        .clone()
+        .or_else(|| std::env::var_os("TELEMETRYD_BIN").map(PathBuf::from));
+    let program = match named {
+        Some(program) => program,
+        None => std::env::current_exe()?.with_file_name("telemetryd"),
+    };
+    ensure!(
+        program.is_file() || flags.what == What::Limits,
+        "there is no {}: build it with 'cargo build --release -p telemetryd', or name it with --daemon",
+        program.display()
+    );
+    Ok(std::path::absolute(program)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_agree_with_each_other() {
+        super::Flags::command().debug_assert();
+    }
+}

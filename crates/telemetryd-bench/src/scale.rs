@@ -1,0 +1,66 @@
+//! How much is measured: the run whose figures are published, and the smoke run.
+
+use std::time::Duration;
+
+/// Numbers of everything. Rounds are odd, so that the median is one of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    /// Rows of a bare insert or a bare select-and-delete.
+    pub(crate) rows: u64,
+    /// Events of one round of `throughput`.
+    pub(crate) events: u64,
+    /// Rounds of `limits` and `throughput`.
+    pub(crate) rounds: usize,
+    /// Short-lived clients of each kind in one round of `latency`.
+    pub(crate) clients: usize,
+    /// Rounds of `latency`.
+    pub(crate) latency_rounds: usize,
+    /// Clients in a row, none of whose events may be lost.
+    pub(crate) in_a_row: usize,
+    /// Clients that are connected at once.
+    pub(crate) at_once: usize,
+    /// How long `idle` looks.
+    pub(crate) idle: Duration,
+    /// Queued events of `drain` and `start`.
+    pub(crate) queued: u64,
+    /// Rounds of `drain`.
+    pub(crate) drain_rounds: usize,
+    /// Starts with an empty queue, and with a full one.
+    pub(crate) starts: (usize, usize),
+    /// kill -9, so many times.
+    pub(crate) kills: u32,
+}
+
+impl Scale {
+    /// What is published.
+    pub(crate) const FULL: Self = Self {
+        rows: 400_000,
+        events: 400_000,
+        rounds: 5,
+        clients: 1000,
+        latency_rounds: 3,
+        in_a_row: 3000,
+        at_once: 2000,
+        idle: Duration::from_secs(20),
+        queued: 1_000_000,
+        drain_rounds: 3,
+        starts: (20, 10),
+        kills: 500,
+    };
+
+    /// Everything once.
+    pub(crate) const QUICK: Self = Self {
+        rows: 5000,
+        events: 8000,
+        rounds: 1,
+        clients: 50,
+        latency_rounds: 1,
+        in_a_row: 100,
+        at_once: 100,
+        idle: Duration::from_secs(1),
+        queued: 10_000,
+        drain_rounds: 1,
+        starts: (2, 2),
+        kills: 6,
+    };
+}
