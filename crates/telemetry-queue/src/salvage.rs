@@ -46,7 +46,8 @@ const LONGEST_NAME: usize = 256;
 /// Reads `corrupt` (with `<corrupt>-wal` beside it, where there is one) into `into`, in one transaction that also
 /// notes the corrupt file's name: killed at any moment and started again with the same file, it does the whole
 /// work, or finds that it was done (`None`). `into` may hold rows already, if an earlier start had no room for
-/// this; what is salvaged then comes behind them.
+/// this; what is salvaged then comes behind them. Otherwise the boots of `into` are those of the corrupt file
+/// afterwards: the caller looks up its own again.
 ///
 /// # Errors
 ///
@@ -57,7 +58,11 @@ pub(crate) fn salvage(
     corrupt: &Path,
     probe: Option<fn(&'static str)>,
 ) -> rusqlite::Result<Option<Salvaged>> {
-    let name = corrupt.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = corrupt
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let transaction = into.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let done = transaction
         .query_row("SELECT 1 FROM salvage WHERE file = ?1", [&name], |_| Ok(()))
@@ -100,7 +105,7 @@ struct Carrier<'a> {
     probe: Option<fn(&'static str)>,
     lanes: BTreeMap<i64, Target>,
     boots: BTreeMap<i64, i64>,
-    /// Whether the new file has boots of its own already: then old numbers are translated.
+    /// Whether the new file has rows of its own already: then old numbers of boots are translated.
     translate_boots: bool,
     /// Added to the numbers of batches and sent rows, and of parked rows.
     batch_shift: i64,
@@ -122,7 +127,7 @@ impl<'a> Carrier<'a> {
             probe,
             lanes: BTreeMap::new(),
             boots: BTreeMap::new(),
-            translate_boots: number("SELECT count(*) FROM boot")? > 0,
+            translate_boots: number("SELECT count(*) FROM lane")? > 0,
             batch_shift: number(
                 "SELECT coalesce(max(n), 0) FROM (SELECT n FROM batch UNION ALL SELECT n FROM sent
                  UNION ALL SELECT n FROM root)",
@@ -145,6 +150,10 @@ impl<'a> Carrier<'a> {
             }
             Ok(())
         })?;
+        if !self.translate_boots && !boots.is_empty() {
+            // Nothing refers to the new file's own yet; the caller signs it again.
+            self.into.execute("DELETE FROM boot", [])?;
+        }
         for (n, id) in boots {
             self.boot(n, &id)?;
         }
@@ -152,7 +161,10 @@ impl<'a> Carrier<'a> {
             self.lane(&lane)?;
         }
         self.each(Self::row)?;
-        let shifts = Shifts { batch: self.batch_shift, parked: self.parked_shift };
+        let shifts = Shifts {
+            batch: self.batch_shift,
+            parked: self.parked_shift,
+        };
         let mut salvaged = reconcile::reconcile(self.into, self.lanes.values().copied(), shifts)?;
         salvaged.lost += self.nameless;
         self.reached();
@@ -160,7 +172,10 @@ impl<'a> Carrier<'a> {
     }
 
     /// Goes through all rows of the corrupt file.
-    fn each(&mut self, mut row: impl FnMut(&mut Self, Shape) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    fn each(
+        &mut self,
+        mut row: impl FnMut(&mut Self, Shape) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
         let pages = self.pages;
         let mut page = Vec::new();
         for number in 1..=pages.count() {
@@ -193,21 +208,32 @@ impl<'a> Carrier<'a> {
             // A number without a row is an older boot: 0 never has one.
             self.boots.insert(n, known.unwrap_or(0));
         } else {
-            self.into.execute("INSERT OR IGNORE INTO boot (n, id) VALUES (?1, ?2)", params![n, id])?;
+            self.into.execute(
+                "INSERT OR IGNORE INTO boot (n, id) VALUES (?1, ?2)",
+                params![n, id],
+            )?;
             self.boots.insert(n, n);
         }
         Ok(())
     }
 
     fn boot_of(&self, n: i64) -> i64 {
-        if self.translate_boots { self.boots.get(&n).copied().unwrap_or(0) } else { n }
+        if self.translate_boots {
+            self.boots.get(&n).copied().unwrap_or(0)
+        } else {
+            n
+        }
     }
 
     fn lane(&mut self, lane: &LaneRow) -> rusqlite::Result<()> {
         let there = self
             .into
-            .prepare_cached("SELECT n, next_seq - 1 FROM lane WHERE uid = ?1 AND destination = ?2 AND tool = ?3")?
-            .query_row(params![lane.uid, lane.destination, lane.tool], |row| Ok((row.get(0)?, row.get(1)?)))
+            .prepare_cached(
+                "SELECT n, next_seq - 1 FROM lane WHERE uid = ?1 AND destination = ?2 AND tool = ?3",
+            )?
+            .query_row(params![lane.uid, lane.destination, lane.tool], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .optional()?;
         let (n, shift) = match there {
             Some(there) => there,
@@ -222,7 +248,14 @@ impl<'a> Carrier<'a> {
                 (self.into.last_insert_rowid(), 0)
             }
         };
-        self.lanes.insert(lane.n, Target { lane: n, shift, books: lane.books });
+        self.lanes.insert(
+            lane.n,
+            Target {
+                lane: n,
+                shift,
+                books: lane.books,
+            },
+        );
         Ok(())
     }
 
@@ -237,14 +270,27 @@ impl<'a> Carrier<'a> {
                     *root = root.saturating_add(self.batch_shift);
                 }
                 self.translate(&mut rest, 17);
-                self.insert("INSERT OR IGNORE INTO batch VALUES", n.checked_add(self.batch_shift), None, &rest)
+                self.insert(
+                    "INSERT OR IGNORE INTO batch VALUES",
+                    n.checked_add(self.batch_shift),
+                    None,
+                    &rest,
+                )
             }
-            Shape::Root { n, rest } => {
-                self.insert("INSERT OR IGNORE INTO root VALUES", n.checked_add(self.batch_shift), None, &rest)
-            }
+            Shape::Root { n, rest } => self.insert(
+                "INSERT OR IGNORE INTO root VALUES",
+                n.checked_add(self.batch_shift),
+                None,
+                &rest,
+            ),
             Shape::Sent { n, mut rest } => {
                 self.translate(&mut rest, 5);
-                self.insert("INSERT OR IGNORE INTO sent VALUES", n.checked_add(self.batch_shift), None, &rest)
+                self.insert(
+                    "INSERT OR IGNORE INTO sent VALUES",
+                    n.checked_add(self.batch_shift),
+                    None,
+                    &rest,
+                )
             }
             Shape::Parked { n, lane, mut rest } => {
                 let Some(target) = self.lanes.get(&lane).copied() else {
@@ -257,7 +303,11 @@ impl<'a> Carrier<'a> {
                 self.insert("INSERT OR IGNORE INTO parked VALUES", n, Some(target.lane), &rest)
             }
             Shape::Member(member) => self.member(&member),
-            Shape::Loss { uid, destination, losses: [evicted, expired, quota] } => {
+            Shape::Loss {
+                uid,
+                destination,
+                losses: [evicted, expired, quota],
+            } => {
                 self.into
                     .prepare_cached(
                         "INSERT INTO loss VALUES (?1, ?2, max(?3, 0), max(?4, 0), max(?5, 0))
@@ -290,23 +340,35 @@ impl<'a> Carrier<'a> {
 
     /// Inserts a row whose columns are `n`, `second` (where given) and `rest`; one whose number is absurd
     /// is left out.
-    fn insert(&self, verb: &str, n: Option<i64>, second: Option<i64>, rest: &[Value]) -> rusqlite::Result<()> {
+    fn insert(
+        &self,
+        verb: &str,
+        n: Option<i64>,
+        second: Option<i64>,
+        rest: &[Value],
+    ) -> rusqlite::Result<()> {
         let Some(n) = n else { return Ok(()) };
         let columns = 1 + usize::from(second.is_some()) + rest.len();
         let sql = format!("{verb} (?{})", ",?".repeat(columns - 1));
-        let numbers = std::iter::once(n).chain(second).map(|number| ToSqlOutput::Owned(Sql::Integer(number)));
+        let numbers = std::iter::once(n)
+            .chain(second)
+            .map(|number| ToSqlOutput::Owned(Sql::Integer(number)));
         let values = rest.iter().map(|value| match value {
             Value::Null => ToSqlOutput::Owned(Sql::Null),
             Value::Integer(number) => ToSqlOutput::Owned(Sql::Integer(*number)),
             Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
             Value::Blob(blob) => ToSqlOutput::Borrowed(ValueRef::Blob(blob)),
         });
-        self.into.prepare_cached(&sql)?.execute(params_from_iter(numbers.chain(values)))?;
+        self.into
+            .prepare_cached(&sql)?
+            .execute(params_from_iter(numbers.chain(values)))?;
         Ok(())
     }
 
     fn segment(&mut self, key: i64, body: &[u8]) -> rusqlite::Result<()> {
-        let Some(segment) = Segment::read(key, body) else { return Ok(()) };
+        let Some(segment) = Segment::read(key, body) else {
+            return Ok(());
+        };
         let lane = key >> SEQ_BITS;
         let Some(target) = self.lanes.get(&lane).copied() else {
             self.nameless += segment.frames().count() as u64;
@@ -318,17 +380,25 @@ impl<'a> Carrier<'a> {
             return put(self.into, key, body);
         }
         let shift = target.shift.unsigned_abs();
-        let stamp = Stamp { boot: u32::try_from(boot).unwrap_or(0), ..stamp };
+        let stamp = Stamp {
+            boot: u32::try_from(boot).unwrap_or(0),
+            ..stamp
+        };
         let mut moved = Builder::new(crate::schema::seq_of(key) + shift, stamp);
         for frame in segment.frames() {
-            moved.push(&Frame { seq: frame.seq + shift, ..frame });
+            moved.push(&Frame {
+                seq: frame.seq + shift,
+                ..frame
+            });
         }
         let key = (target.lane << SEQ_BITS) | moved.base().min(MAX_SEQ).cast_signed();
         put(self.into, key, &moved.finish(key))
     }
 
     fn member(&self, member: &MemberRow) -> rusqlite::Result<()> {
-        let Some(target) = self.lanes.get(&member.lane) else { return Ok(()) };
+        let Some(target) = self.lanes.get(&member.lane) else {
+            return Ok(());
+        };
         let credible = member.batch > 0
             && member.first > 0
             && member.last >= member.first

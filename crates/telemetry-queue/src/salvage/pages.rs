@@ -137,13 +137,21 @@ impl Pages {
     /// One cell: payload length, rowid (tables only), payload with its overflow pages (section 1.6).
     fn cell(&self, page: &[u8], at: usize, table: bool) -> Option<Cell> {
         let (length, at) = varint(page, at)?;
-        let (rowid, at) = if table { varint(page, at).map(|(rowid, at)| (Some(rowid), at))? } else { (None, at) };
+        let (rowid, at) = if table {
+            varint(page, at).map(|(rowid, at)| (Some(rowid), at))?
+        } else {
+            (None, at)
+        };
         let rowid = rowid.map(u64::cast_signed);
         let length = usize::try_from(length).ok()?;
         if length as u64 > u64::from(self.count) * self.page_bytes as u64 {
             return None;
         }
-        let most = if table { self.usable - 35 } else { (self.usable - 12) * 64 / 255 - 23 };
+        let most = if table {
+            self.usable - 35
+        } else {
+            (self.usable - 12) * 64 / 255 - 23
+        };
         if length <= most {
             return record(page.get(at..at.checked_add(length)?)?, rowid);
         }
@@ -231,7 +239,9 @@ fn plausible(size: usize) -> bool {
 /// what the queue never writes (floating point, text that is not UTF-8).
 fn record(payload: &[u8], rowid: Option<i64>) -> Option<Cell> {
     let (header, mut at) = varint(payload, 0)?;
-    let header = usize::try_from(header).ok().filter(|&header| header <= payload.len())?;
+    let header = usize::try_from(header)
+        .ok()
+        .filter(|&header| header <= payload.len())?;
     let mut values = Vec::new();
     let mut body = header;
     while at < header {
@@ -253,7 +263,10 @@ fn record(payload: &[u8], rowid: Option<i64>) -> Option<Cell> {
             8 | 9 => Value::Integer(i64::from(kind == 9)),
             1..=6 => {
                 let sign = if raw.first()? & 0x80 == 0 { 0 } else { -1 };
-                Value::Integer(raw.iter().fold(sign, |value: i64, &byte| value << 8 | i64::from(byte)))
+                Value::Integer(
+                    raw.iter()
+                        .fold(sign, |value: i64, &byte| value << 8 | i64::from(byte)),
+                )
             }
             _ if kind % 2 == 0 => Value::Blob(raw.to_vec()),
             _ => Value::Text(String::from_utf8(raw.to_vec()).ok()?),
@@ -289,7 +302,11 @@ fn big32(bytes: &[u8], at: usize) -> Option<u32> {
 fn checksum(bytes: &[u8], (mut first, mut second): (u32, u32), big_endian: bool) -> (u32, u32) {
     let word = |raw: &[u8]| {
         let raw = raw.try_into().unwrap_or([0; 4]);
-        if big_endian { u32::from_be_bytes(raw) } else { u32::from_le_bytes(raw) }
+        if big_endian {
+            u32::from_be_bytes(raw)
+        } else {
+            u32::from_le_bytes(raw)
+        }
     };
     for pair in bytes.chunks_exact(8) {
         first = first.wrapping_add(word(&pair[..4])).wrapping_add(second);

@@ -49,7 +49,10 @@ pub(super) fn reconcile(
     targets: impl Iterator<Item = Target>,
     shifts: Shifts,
 ) -> rusqlite::Result<Salvaged> {
-    into.execute("DELETE FROM batch WHERE n > ?1 AND n IN (SELECT n FROM sent)", [shifts.batch])?;
+    into.execute(
+        "DELETE FROM batch WHERE n > ?1 AND n IN (SELECT n FROM sent)",
+        [shifts.batch],
+    )?;
     into.execute(
         "DELETE FROM member WHERE batch > ?1 AND batch NOT IN (SELECT n FROM batch)
          AND batch NOT IN (SELECT n FROM sent)",
@@ -81,7 +84,9 @@ fn lane(
     let mut found = count(into, target, &mut ranges)?;
     // The books know how many were queued: more than that in doubt are deliveries whose row is lost. Claims take
     // the oldest, so those are the oldest ones.
-    let surplus = target.books.map_or(0, |books| (found.in_batches + found.doubtful - books.queued).max(0));
+    let surplus = target.books.map_or(0, |books| {
+        (found.in_batches + found.doubtful - books.queued).max(0)
+    });
     let surplus = surplus.min(found.doubtful);
     if surplus > 0 || found.doubled > 0 {
         found.bytes -= rewrite(into, target, &ranges, surplus)?;
@@ -189,7 +194,10 @@ impl Cursor {
         while ranges.get(self.0).is_some_and(|range| range.last < seq) {
             self.0 += 1;
         }
-        ranges.get(self.0).is_some_and(|range| range.first <= seq).then_some(self.0)
+        ranges
+            .get(self.0)
+            .is_some_and(|range| range.first <= seq)
+            .then_some(self.0)
     }
 }
 
@@ -217,7 +225,11 @@ fn count(into: &Transaction<'_>, target: Target, ranges: &mut [Range]) -> rusqli
         }
         Ok(())
     })?;
-    let reserved = ranges.iter().map(|range| range.last.cast_signed()).max().unwrap_or(0);
+    let reserved = ranges
+        .iter()
+        .map(|range| range.last.cast_signed())
+        .max()
+        .unwrap_or(0);
     found.last_seq = found.last_seq.max(reserved);
     Ok(found)
 }
@@ -247,7 +259,8 @@ fn rewrite(into: &Transaction<'_>, target: Target, ranges: &[Range], surplus: i6
             return Ok(());
         }
         if kept.len() == 0 {
-            into.prepare_cached("DELETE FROM segment WHERE key = ?1")?.execute([key])?;
+            into.prepare_cached("DELETE FROM segment WHERE key = ?1")?
+                .execute([key])?;
         } else {
             into.prepare_cached("UPDATE segment SET body = ?2 WHERE key = ?1")?
                 .execute(params![key, kept.finish(key)])?;
@@ -262,11 +275,16 @@ fn rewrite(into: &Transaction<'_>, target: Target, ranges: &[Range], surplus: i6
 fn dissolve(into: &Transaction<'_>, broken: &BTreeSet<i64>, batch_shift: i64) -> rusqlite::Result<()> {
     into.execute_batch("CREATE TEMP TABLE broken (n INTEGER PRIMARY KEY)")?;
     for n in broken {
-        into.prepare_cached("INSERT INTO broken VALUES (?1)")?.execute([n])?;
+        into.prepare_cached("INSERT INTO broken VALUES (?1)")?
+            .execute([n])?;
     }
+    // A root whose pieces are not all there (or which lost some to a purge, which looks the same).
     into.execute(
         "INSERT OR IGNORE INTO broken SELECT n FROM batch WHERE n > ?1
-         AND (root <> n OR refused <> 0) AND root NOT IN (SELECT n FROM root)",
+         AND (root <> n OR refused <> 0 OR root IN (SELECT n FROM root)) AND NOT EXISTS
+           (SELECT 1 FROM root JOIN (SELECT root AS of, sum(events) AS there, sum(events * (refused <> 0)) AS waits
+              FROM batch GROUP BY root) ON of = n
+            WHERE n = batch.root AND there + delivered = root.events AND waits = root.refused)",
         [batch_shift],
     )?;
     into.execute_batch(
@@ -280,6 +298,17 @@ fn dissolve(into: &Transaction<'_>, broken: &BTreeSet<i64>, batch_shift: i64) ->
          DELETE FROM batch WHERE n IN broken;
          DROP TABLE broken;",
     )?;
-    into.execute("DELETE FROM root WHERE n > ?1 AND n NOT IN (SELECT root FROM batch)", [batch_shift])?;
+    into.execute(
+        "DELETE FROM root WHERE n > ?1 AND n NOT IN (SELECT root FROM batch)",
+        [batch_shift],
+    )?;
+    // Places in the destinations' order are taken once: the salvaged batches come behind those that were there.
+    into.execute(
+        "UPDATE batch SET ord = ord + 16777216
+           + coalesce((SELECT max(ord) FROM batch WHERE n <= ?1), 0)
+           - (SELECT min(ord) FROM batch WHERE n > ?1)
+         WHERE n > ?1 AND ?1 > 0",
+        [batch_shift],
+    )?;
     Ok(())
 }

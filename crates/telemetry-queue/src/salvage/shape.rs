@@ -42,7 +42,10 @@ impl Books {
             self.purged,
             self.lost,
         ];
-        let sum = parts.iter().try_fold(0_i64, |sum, &part| if part < 0 { None } else { sum.checked_add(part) });
+        let sum = parts.iter().try_fold(
+            0_i64,
+            |sum, &part| if part < 0 { None } else { sum.checked_add(part) },
+        );
         self.next_seq > 0 && sum == Some(self.accepted)
     }
 }
@@ -61,17 +64,47 @@ pub(super) struct MemberRow {
 /// A row, by its table. Columns that salvage only copies stay as they are, in the table's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    Boot { n: i64, id: Id },
+    Boot {
+        n: i64,
+        id: Id,
+    },
     Lane(LaneRow),
-    Segment { key: i64, body: Vec<u8> },
-    Batch { n: i64, rest: Vec<Value> },
+    Segment {
+        key: i64,
+        body: Vec<u8>,
+    },
+    Batch {
+        n: i64,
+        rest: Vec<Value>,
+    },
     Member(MemberRow),
-    Root { n: i64, rest: Vec<Value> },
-    Sent { n: i64, rest: Vec<Value> },
-    Parked { n: i64, lane: i64, rest: Vec<Value> },
-    Loss { uid: i64, destination: String, losses: [i64; 3] },
-    Destination { name: String, state: String },
-    Salvage { file: String, rows: i64, lost: i64 },
+    Root {
+        n: i64,
+        rest: Vec<Value>,
+    },
+    Sent {
+        n: i64,
+        rest: Vec<Value>,
+    },
+    Parked {
+        n: i64,
+        lane: i64,
+        rest: Vec<Value>,
+    },
+    Loss {
+        uid: i64,
+        destination: String,
+        losses: [i64; 3],
+    },
+    Destination {
+        name: String,
+        state: String,
+    },
+    Salvage {
+        file: String,
+        rows: i64,
+        lost: i64,
+    },
 }
 
 /// One letter a column: integer, blob, text, `?` for a blob or nothing, `~` for a text or nothing.
@@ -109,7 +142,10 @@ fn table_row(n: i64, mut values: Vec<Value>) -> Option<Shape> {
     if let [Value::Blob(blob)] = values.as_mut_slice() {
         return Some(match Id::try_from(blob.as_slice()) {
             Ok(id) => Shape::Boot { n, id },
-            Err(_) => Shape::Segment { key: n, body: std::mem::take(blob) },
+            Err(_) => Shape::Segment {
+                key: n,
+                body: std::mem::take(blob),
+            },
         });
     }
     if matches(&values, LANE) {
@@ -123,8 +159,14 @@ fn table_row(n: i64, mut values: Vec<Value>) -> Option<Shape> {
         return Some(Shape::Sent { n, rest: values });
     }
     if matches(&values, PARKED) && id_is_whole(values.get(1)) {
-        let Value::Integer(lane) = values.remove(0) else { return None };
-        return Some(Shape::Parked { n, lane, rest: values });
+        let Value::Integer(lane) = values.remove(0) else {
+            return None;
+        };
+        return Some(Shape::Parked {
+            n,
+            lane,
+            rest: values,
+        });
     }
     matches(&values, ROOT).then_some(Shape::Root { n, rest: values })
 }
@@ -135,10 +177,36 @@ fn lane(n: i64, values: &[Value]) -> Option<LaneRow> {
         let Value::Integer(value) = value else { return None };
         *number = *value;
     }
-    let [next_seq, accepted, delivered, parked, queued, evicted, expired, purged, lost, _bytes] = numbers;
-    let books = Books { next_seq, accepted, delivered, parked, queued, evicted, expired, purged, lost };
+    let [
+        next_seq,
+        accepted,
+        delivered,
+        parked,
+        queued,
+        evicted,
+        expired,
+        purged,
+        lost,
+        _bytes,
+    ] = numbers;
+    let books = Books {
+        next_seq,
+        accepted,
+        delivered,
+        parked,
+        queued,
+        evicted,
+        expired,
+        purged,
+        lost,
+    };
     match values {
-        [Value::Integer(uid), Value::Text(destination), Value::Text(tool), ..] => Some(LaneRow {
+        [
+            Value::Integer(uid),
+            Value::Text(destination),
+            Value::Text(tool),
+            ..,
+        ] => Some(LaneRow {
             n,
             uid: *uid,
             destination: destination.clone(),
@@ -166,9 +234,20 @@ fn index_row(values: Vec<Value>) -> Option<Shape> {
             events: *events,
             bytes: *bytes,
         })),
-        [Value::Integer(uid), Value::Text(destination), Value::Text(tool), Value::Integer(n)] => {
+        [
+            Value::Integer(uid),
+            Value::Text(destination),
+            Value::Text(tool),
+            Value::Integer(n),
+        ] => {
             let (destination, tool) = (destination.clone(), tool.clone());
-            Some(Shape::Lane(LaneRow { n: *n, uid: *uid, destination, tool, books: None }))
+            Some(Shape::Lane(LaneRow {
+                n: *n,
+                uid: *uid,
+                destination,
+                tool,
+                books: None,
+            }))
         }
         [
             Value::Integer(uid),
@@ -181,12 +260,15 @@ fn index_row(values: Vec<Value>) -> Option<Shape> {
             destination: destination.clone(),
             losses: [*evicted, *expired, *quota],
         }),
-        [Value::Text(name), Value::Text(state)] => {
-            Some(Shape::Destination { name: name.clone(), state: state.clone() })
-        }
-        [Value::Text(file), Value::Integer(rows), Value::Integer(lost)] => {
-            Some(Shape::Salvage { file: file.clone(), rows: *rows, lost: *lost })
-        }
+        [Value::Text(name), Value::Text(state)] => Some(Shape::Destination {
+            name: name.clone(),
+            state: state.clone(),
+        }),
+        [Value::Text(file), Value::Integer(rows), Value::Integer(lost)] => Some(Shape::Salvage {
+            file: file.clone(),
+            rows: *rows,
+            lost: *lost,
+        }),
         _ => None,
     }
 }

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::support::scratch;
 
+mod before;
 mod clock;
 mod corrupt;
 mod disk;
 mod erased;
 mod owner;
+mod salvage;
 mod wal;
 
 pub(crate) use owner::unshare;

@@ -16,7 +16,9 @@ fn a_second_owner_is_refused_and_told_the_first_ones_pid() {
         .append(events(&lane(1, "a", "t"), 0..10, 100, START))
         .unwrap();
     // In this process, and in another.
-    let refused = Bench::open(&options(directory.path()), START).err().unwrap();
+    let refused = Bench::open_at_once(&options(directory.path()), START)
+        .err()
+        .unwrap();
     assert_eq!(
         refused.kind,
         ErrorKind::Busy {

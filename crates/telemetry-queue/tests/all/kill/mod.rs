@@ -35,6 +35,8 @@ struct Known {
     settling: BTreeSet<Id>,
     settled: BTreeSet<Id>,
     lines: u64,
+    /// How many processes were killed.
+    kills: u32,
 }
 
 impl Known {
@@ -197,6 +199,7 @@ fn run(known: &mut Known, directory: &Path, round: u32, point: Option<(&str, u32
         known.hear(&line.unwrap());
     }
     let status = child.wait().unwrap();
+    known.kills += u32::from(status.code().is_none());
     assert!(
         status.code().is_none_or(|code| code == 0),
         "round {round}: the child failed with {status}"
@@ -279,7 +282,8 @@ fn nothing_acknowledged_is_lost_when_killed_at_the_named_points() {
     let mut known = Known::default();
     let mut random = Random::new(0xfeed);
     let points = ["before-commit", "after-commit", "received"];
-    for round in 0..rounds(90) {
+    let rounds = rounds(90);
+    for round in 0..rounds {
         let point = points[round as usize % points.len()];
         run(
             &mut known,
@@ -293,6 +297,11 @@ fn nothing_acknowledged_is_lost_when_killed_at_the_named_points() {
         }
     }
     assert!(known.acknowledged.len() > 100, "the child got nowhere");
+    assert!(
+        known.kills > rounds * 3 / 4,
+        "{} kills in {rounds} rounds",
+        known.kills
+    );
     assert!(!known.settled.is_empty(), "the child settled nothing");
 }
 
