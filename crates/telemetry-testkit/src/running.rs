@@ -31,7 +31,6 @@ impl Exit {
     ///
     /// # Panics
     /// Otherwise, with all that it said.
-    #[must_use]
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         assert!(
