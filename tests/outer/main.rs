@@ -1,7 +1,14 @@
 //! The outer doors, tried with real processes: the built `telemetryd` and `telemetryctl`, real sockets, real endpoints,
-//! each test in a home of its own. Nothing here knows the inside of a program; what is promised in docs and specification
-//! is asked for as a stranger would ask.
+//! each test in a home of its own. Nothing here knows the inside of a program; what the pages promise is asked for as a
+//! stranger would ask.
 //!
 //! Build both programs first: `cargo build -p telemetryd -p telemetryctl`.
 
+mod stage;
+
 mod vectors;
+
+mod delivery;
+mod secrets;
+
+mod life;

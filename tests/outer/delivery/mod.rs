@@ -1,0 +1,7 @@
+//! From the daemon to the endpoint: what is sent, what an answer means, when it is tried again (DELIVERY.md).
+
+mod bisect;
+mod main_way;
+mod split;
+mod verdicts;
+mod waits;

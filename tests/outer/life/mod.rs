@@ -1,0 +1,5 @@
+//! A daemon's life: signals, flags, the socket, one owner of a queue, and how it ends.
+
+mod jobs;
+mod owner;
+mod signals;
