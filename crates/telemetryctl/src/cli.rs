@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::Context;
 use crate::command::{
-    completions, config, consent, doctor, flush, man, metrics, opt, pause, queue, reload, resume, send, sent,
-    sink, status, stop, tail, tools,
+    completions, config, consent, demo, doctor, flush, man, metrics, opt, pause, queue, reload, resume, send,
+    sent, sink, status, stop, tail, tools,
 };
 use crate::exit::{AFTER_HELP, Exit};
 use crate::failure::Failure;
@@ -87,6 +87,7 @@ pub(crate) enum Command {
     Config(config::Config),
     Metrics(metrics::Metrics),
     Sink(sink::Sink),
+    Demo(demo::Demo),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -115,6 +116,7 @@ impl Command {
             Self::Doctor(it) => it.run(context, screen),
             Self::Config(it) => it.run(screen),
             Self::Metrics(it) => it.run(context, screen),
+            Self::Demo(it) => it.run(context, screen),
             Self::Sink(it) => it.run(screen),
             Self::Completions(it) => it.run(screen),
             Self::Man(it) => it.run(screen),

@@ -66,8 +66,9 @@ impl Screen {
         for row in rows {
             table.add_row(row);
         }
-        for column in right {
-            if let Some(column) = table.column_mut(*column) {
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, 2));
+            if right.contains(&index) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }

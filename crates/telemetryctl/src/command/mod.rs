@@ -21,6 +21,7 @@ pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod metrics;
 
+pub(crate) mod demo;
 pub(crate) mod sink;
 
 pub(crate) mod completions;

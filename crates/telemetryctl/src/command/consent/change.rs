@@ -179,10 +179,9 @@ impl Change {
             );
             screen.line(&format!("  erased: {purged}; cancelled: {cancelled}"))?;
         }
-        for (what, list) in [
-            ("reached", &receipt.reached),
-            ("not reached", &receipt.not_reached),
-        ] {
+        // Whom a withdrawal has reached is its receipt; of the others only what went wrong is news.
+        let reached: &[String] = if word == Word::Deny { &receipt.reached } else { &[] };
+        for (what, list) in [("reached", reached), ("not reached", &receipt.not_reached)] {
             for one in list {
                 screen.line(&format!("  {what}: {}", plain(one)))?;
             }

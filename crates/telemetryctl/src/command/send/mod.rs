@@ -15,6 +15,7 @@ use telemetry_protocol::consent::Fact;
 use telemetry_protocol::event::Ack;
 
 use crate::Context;
+use crate::clock;
 use crate::daemon::{Daemon, no_daemon};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -88,6 +89,13 @@ impl From<When> for Ack {
 /// How long the daemon may take to answer a group: a commit on a disk that is busy.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// How long a daemon that went away in the middle of the talk may take to be back: a start takes some tens
+/// of milliseconds.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How often is looked whether it is back.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Lines that are sent before their answers are read. Their answers, 80 bytes each, fit into a socket's
 /// buffer, so that neither side waits for the other.
 const GROUP: usize = 256;
@@ -110,6 +118,7 @@ impl Send {
             link: Link::Unknown,
             group: Vec::new(),
             bytes: 0,
+            grace: GRACE,
             tally: Tally::new(self.verbose),
         };
         if self.stdin {
@@ -122,6 +131,7 @@ impl Send {
                 // Somebody who writes a line now and then is not held until a group is full.
                 if !input.has_more() {
                     sender.flush(screen)?;
+                    screen.flush()?;
                 }
             }
         } else {
@@ -149,6 +159,7 @@ struct Sender<'a> {
     link: Link,
     group: Vec<Ready>,
     bytes: usize,
+    grace: Duration,
     tally: Tally,
 }
 
@@ -174,14 +185,13 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// Sends the group and reads its answers. Where the daemon goes away in between (a restart), the rest is
-    /// sent once more to its successor: the ids make that safe. Where nobody is there, the next group looks
-    /// again; one that does not answer in time is not waited for twice.
+    /// Sends the group and reads its answers. Where the daemon goes away in between (a restart), what was not
+    /// answered is sent once more to its successor: the ids make that safe. Where nobody is there, the next
+    /// group looks again; one that does not answer in time is not waited for twice.
     fn flush(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         let group = std::mem::take(&mut self.group);
         self.bytes = 0;
         let mut answered = 0;
-        let mut again = false;
         loop {
             let rest = group.get(answered..).unwrap_or_default();
             if rest.is_empty() {
@@ -198,10 +208,7 @@ impl Sender<'_> {
             };
             match deliver(daemon, rest, &mut answered, &mut self.tally, screen)? {
                 Ok(()) => return Ok(()),
-                Err(TalkError::Closed) if !again => {
-                    again = true;
-                    self.link = Link::Unknown;
-                }
+                Err(TalkError::Closed) if !self.grace.is_zero() => self.link = self.successor(),
                 Err(error) => {
                     let timed_out = matches!(error, TalkError::TimedOut);
                     self.tally.broken(&daemon.broken("send", &error), timed_out);
@@ -211,6 +218,26 @@ impl Sender<'_> {
                 }
             }
         }
+    }
+}
+
+impl Sender<'_> {
+    /// A daemon that was there a moment ago and is restarted: its successor, if it comes soon. A process
+    /// waits for [`GRACE`] in all, however often that happens.
+    fn successor(&mut self) -> Link {
+        let began = clock::after(Duration::ZERO);
+        let link = loop {
+            if let Ok(daemon) = Daemon::reach(self.context) {
+                break Link::Up(Box::new(daemon));
+            }
+            if clock::since(began) >= self.grace {
+                break Link::Unknown;
+            }
+            std::thread::park_timeout(LOOK);
+        };
+        // Each time costs something, so that one that takes connections and closes them is given up on.
+        self.grace = self.grace.saturating_sub(clock::since(began).max(LOOK));
+        link
     }
 }
 
