@@ -4,7 +4,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use crate::run::{Failure, World};
+use crate::failure::Failure;
+use crate::world::World;
 
 /// Said by the child when its socket is there.
 const READY: &str = "ready";

@@ -14,7 +14,9 @@ use uuid::Uuid;
 use crate::cli::Flags;
 use crate::consent::Consent;
 use crate::control;
-use crate::run::{Failure, World, known_tools, open_queue};
+use crate::failure::Failure;
+use crate::run::{known_tools, open_queue};
+use crate::world::World;
 
 /// Rows of one page of an export.
 const PAGE: u32 = 512;

@@ -21,7 +21,10 @@ pub fn at(point: &'static str) {
     let chosen = CHOSEN.get_or_init(|| {
         let text = std::env::var(VARIABLE).ok()?;
         let (point, nth) = text.split_once(':').unwrap_or((&text, "1"));
-        Some(Chosen { point: point.to_owned(), left: AtomicU32::new(nth.parse().ok()?) })
+        Some(Chosen {
+            point: point.to_owned(),
+            left: AtomicU32::new(nth.parse().ok()?),
+        })
     });
     if let Some(chosen) = chosen
         && chosen.point == point

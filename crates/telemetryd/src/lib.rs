@@ -8,6 +8,7 @@ pub mod config;
 pub mod consent;
 pub mod control;
 pub mod counters;
+pub mod failure;
 mod files;
 pub mod flush;
 pub mod ingest;
@@ -20,6 +21,7 @@ pub mod run;
 pub mod signals;
 pub mod socket;
 pub mod state_dir;
+pub mod world;
 
 /// This program's version, as it is shown and sent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

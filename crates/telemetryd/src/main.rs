@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use telemetryd::cli::Flags;
-use telemetryd::run::{Failure, World};
+use telemetryd::failure::{self, Failure};
+use telemetryd::world::World;
 use telemetryd::{background, jobs, run};
 
 fn main() -> ExitCode {
@@ -12,7 +13,7 @@ fn main() -> ExitCode {
     match story(&flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            run::tell(&failure);
+            failure::tell(&failure);
             ExitCode::from(failure.exit_code())
         }
     }

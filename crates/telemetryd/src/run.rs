@@ -3,191 +3,25 @@
 //! ([`crate::flush`]), which end with the task that holds them.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_queue::{ErrorKind, OpenReport, Owner, Queue, QueueError};
+use telemetry_queue::{OpenReport, Owner, Queue};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
-use crate::cli::Flags;
-use crate::clock::{self, Clock, SystemClock};
-use crate::config::{self, Checked, Environment, Loaded, Mode, Places, Problems};
+use crate::clock::{self, Clock};
+use crate::config::{self, Checked, Loaded, Problems};
 use crate::consent::Consent;
 use crate::control::tail::Tail;
 use crate::control::{ReloadRequest, Service};
 use crate::counters::Counters;
+use crate::failure::Failure;
 use crate::flush::trigger;
 use crate::phase::{Ender, Phase, reached};
 use crate::signals::{Listener, Signal};
-use crate::state_dir::StateDir;
-use crate::{background, flush, ingest, log, socket, state_dir};
-
-/// Why the daemon did not run, or ended.
-#[derive(Debug)]
-pub enum Failure {
-    /// The settings are bad.
-    Settings(Problems),
-    /// Something else about the configuration is bad.
-    Config(String),
-    /// Not permitted.
-    Denied(String),
-    /// Everything else.
-    Failed(String),
-    /// Somebody else has told it already; this is their exit code.
-    Told(u8),
-}
-
-impl Failure {
-    /// The exit code (CLI.md).
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
-        match self {
-            Self::Settings(_) | Self::Config(_) => 78,
-            Self::Denied(_) => 77,
-            Self::Failed(_) => 1,
-            Self::Told(code) => *code,
-        }
-    }
-}
-
-impl From<Problems> for Failure {
-    fn from(problems: Problems) -> Self {
-        Self::Settings(problems)
-    }
-}
-
-impl From<QueueError> for Failure {
-    fn from(error: QueueError) -> Self {
-        let mut text = format!("error: {error}");
-        let mut cause = std::error::Error::source(&error);
-        while let Some(source) = cause {
-            text.push_str(&format!("\n  caused by: {source}"));
-            cause = source.source();
-        }
-        match error.kind {
-            ErrorKind::NewerSchema => Self::Config(text),
-            ErrorKind::Denied => Self::Denied(text),
-            ErrorKind::Busy { .. } => {
-                Self::Failed(text + "\n  hint: 'telemetryctl status' shows the daemon that runs")
-            }
-            _ => Self::Failed(text),
-        }
-    }
-}
-
-impl From<socket::SocketError> for Failure {
-    fn from(error: socket::SocketError) -> Self {
-        let cause = std::error::Error::source(&error).map(|cause| format!("\n  caused by: {cause}"));
-        let text = format!("error: {error}{}", cause.unwrap_or_default());
-        match &error {
-            socket::SocketError::TooLong(_) => Self::Config(text),
-            socket::SocketError::Io { source, .. }
-                if source.kind() == std::io::ErrorKind::PermissionDenied =>
-            {
-                Self::Denied(text)
-            }
-            _ => Self::Failed(text),
-        }
-    }
-}
-
-/// Says on stderr why it ended.
-pub fn tell(failure: &Failure) {
-    let text = match failure {
-        Failure::Settings(problems) => problems.to_string(),
-        Failure::Config(text) | Failure::Denied(text) | Failure::Failed(text)
-            if text.starts_with("error: ") =>
-        {
-            text.clone()
-        }
-        Failure::Config(text) | Failure::Denied(text) | Failure::Failed(text) => format!("error: {text}"),
-        Failure::Told(_) => return,
-    };
-    // Nobody to tell: fine.
-    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
-}
-
-/// Everything that the daemon touches, passed in: tests bring their own.
-pub struct World {
-    /// Where files are; `state` is where state really goes.
-    pub places: Places,
-    /// The socket to bind.
-    pub socket: PathBuf,
-    /// Settings from the command line.
-    pub flags: config::Flags,
-    /// The environment.
-    pub environment: Environment,
-    /// `DO_NOT_TRACK` is set in it.
-    pub do_not_track: bool,
-    /// Why state is not where it was asked to be.
-    pub moved: Option<String>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// All randomness (I9).
-    pub seed: u64,
-    /// The daemon's own uid.
-    pub uid: u32,
-    /// Called at named points by tests that kill the daemon there.
-    pub probe: Option<fn(&'static str)>,
-}
-
-impl World {
-    /// The real one.
-    ///
-    /// # Errors
-    /// When nothing says where files are, or a flag asks for what this version cannot do.
-    pub fn of_this_process(flags: &Flags) -> Result<Self, Failure> {
-        if flags.system {
-            return Err(Failure::Config(
-                "--system: this version runs for one user; the machine-wide daemon comes next".into(),
-            ));
-        }
-        let absolute = |path: &PathBuf| {
-            std::path::absolute(path)
-                .map_err(|e| Failure::Config(format!("cannot find {}: {e}", path.display())))
-        };
-        let environment = Environment::of_this_process();
-        let uid = rustix::process::geteuid().as_raw();
-        let mut places = Places::find(Mode::User, &environment, uid, &|path| path.is_dir())?;
-        let socket = flags
-            .socket
-            .as_ref()
-            .map(absolute)
-            .transpose()?
-            .unwrap_or_else(|| places.socket.clone());
-        let StateDir { path, moved } = state_dir::choose(&places.state, uid)?;
-        places.state = path;
-        Ok(Self {
-            do_not_track: environment.get("DO_NOT_TRACK").is_some(),
-            flags: config::Flags {
-                config: flags.config.as_ref().map(absolute).transpose()?,
-                idle_exit: flags.idle_exit.clone(),
-            },
-            places,
-            socket,
-            environment,
-            moved,
-            clock: Arc::new(SystemClock),
-            seed: fastrand::u64(..),
-            uid,
-            #[cfg(feature = "kill-points")]
-            probe: Some(crate::kill_points::at),
-            #[cfg(not(feature = "kill-points"))]
-            probe: None,
-        })
-    }
-
-    /// The settings.
-    ///
-    /// # Errors
-    /// All problems at once.
-    pub fn load(&self) -> Result<Loaded, Failure> {
-        Ok(config::load(&self.places, &self.flags, &self.environment)?)
-    }
-}
+use crate::world::World;
+use crate::{background, flush, ingest, log, socket};
 
 /// Opens the queue: takes the lock, salvages what has to be.
 ///

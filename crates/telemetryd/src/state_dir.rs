@@ -4,7 +4,7 @@
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::run::Failure;
+use crate::failure::Failure;
 
 /// The directory to use, and why it is not the one that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

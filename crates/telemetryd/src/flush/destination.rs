@@ -3,19 +3,22 @@
 //! One request is in flight (DELIVERY.md). A claim and a settlement are never dropped half way: they are
 //! not cancel safe, and the lease would stay. A send may be dropped: that closes its connection.
 
+mod judge;
+mod settle;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_delivery::{
-    Batch, Client, Destination, Event, Gate, Losses, Meta, Report, Verdict, backoff, size_bound, spread,
+    Batch, Client, Destination, Event, Gate, Losses, Meta, Report, Verdict, size_bound,
 };
-use telemetry_queue::{ClaimLimits, Claimed, Moment, Outcome, PurgeReason, Queue, View, Waiting};
+use telemetry_queue::{ClaimLimits, Claimed, Moment, View, Waiting};
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::gate::BatchGate;
-use super::state::{Condition, Deadline, State};
+use super::state::{Deadline, State};
 use super::trigger::{self, Inputs, Next};
 use super::{Order, Shared, States};
 use crate::phase::Phase;
@@ -233,197 +236,6 @@ impl Flusher {
             () = closed => cancelled(),
         };
         (report, meta)
-    }
-
-    /// Ends the lease unsent, and erases what may not go any more.
-    async fn withdraw(&mut self, gate: &BatchGate<'_>, batch: &Claimed) {
-        let now = self.shared.clock.now();
-        if let Err(error) = self
-            .shared
-            .queue
-            .settle(batch.id, Outcome::Release, None, now)
-            .await
-        {
-            warn!(%error, "cannot end a lease");
-        }
-        for filter in gate.withdrawn() {
-            match self.shared.queue.purge(filter, PurgeReason::Consent, now).await {
-                Ok(purged) => info!(
-                    rows = purged.queued + purged.parked,
-                    "consent was withdrawn: rows erased"
-                ),
-                Err(error) => {
-                    error!(%error, "cannot erase rows after a withdrawal; they will not be sent");
-                    sleep(Some(SETTLE_AGAIN)).await;
-                }
-            }
-        }
-    }
-
-    /// From the verdict to the state and the outcome.
-    fn judge(&mut self, batch: &Claimed, report: &Report, meta: String, now: Moment) -> Outcome {
-        let status = report.status.unwrap_or(0);
-        let answer = report.answer.clone();
-        if report.verdict != Verdict::Delivered {
-            self.shared.counters.failures.add(1);
-        }
-        match report.verdict {
-            Verdict::Delivered => {
-                if matches!(self.state.condition, Condition::Backoff | Condition::Captive) {
-                    info!(destination = %self.settings.name, "destination is back");
-                }
-                self.state.succeeded(now);
-                Outcome::Delivered { status, meta }
-            }
-            Verdict::Split => {
-                let bound = size_bound(self.settings.encoding);
-                let encoded: u64 = batch
-                    .events
-                    .iter()
-                    .map(|e| (e.payload.len() + e.tool.len()) as u64 + u64::from(bound.per_event))
-                    .sum();
-                if batch.events.len() > 1 {
-                    self.state
-                        .learn_too_large(encoded + u64::from(bound.per_batch), now);
-                }
-                Outcome::Split { status, answer }
-            }
-            Verdict::Bisect => Outcome::Bisect { status, answer },
-            Verdict::Retry(_) | Verdict::Captive => {
-                let captive = report.verdict == Verdict::Captive;
-                let condition = if captive {
-                    Condition::Captive
-                } else {
-                    Condition::Backoff
-                };
-                self.back_off(condition, None, report, now);
-                Outcome::Retry {
-                    error: report.detail.clone(),
-                }
-            }
-            Verdict::Hold(reason) => {
-                self.hold(Condition::Held, &reason.to_string(), report, now);
-                Outcome::Retry {
-                    error: report.detail.clone(),
-                }
-            }
-            Verdict::Closed => {
-                self.hold(Condition::Closed, "gone", report, now);
-                Outcome::Retry {
-                    error: report.detail.clone(),
-                }
-            }
-            Verdict::Cancelled => Outcome::Release,
-        }
-    }
-
-    fn back_off(&mut self, condition: Condition, reason: Option<String>, report: &Report, now: Moment) {
-        let retry = self.settings.retry;
-        let wait = if self.state.long_healthy(now) {
-            spread(&retry, self.draw()).max(backoff(1, report.retry_after, &retry, 0))
-        } else {
-            backoff(self.state.attempts + 1, report.retry_after, &retry, self.draw())
-        };
-        if self.state.condition != condition {
-            warn!(destination = %self.settings.name, error = %report.detail, "destination cannot be reached; events wait");
-        }
-        let until = Deadline::after(now, wait);
-        self.state.retry_after = report.retry_after.map(|asked| {
-            Deadline::after(
-                now,
-                backoff(
-                    1,
-                    Some(asked),
-                    &telemetry_delivery::Retry {
-                        initial: Duration::ZERO,
-                        max: Duration::ZERO,
-                        spread: Duration::ZERO,
-                    },
-                    0,
-                ),
-            )
-        });
-        self.state.failed(condition, reason, report.detail.clone(), until);
-        self.failed();
-    }
-
-    /// The slowest pace: half of `retry.max` and up to the other half, so that a fleet that was refused
-    /// together does not knock together.
-    fn hold(&mut self, condition: Condition, reason: &str, report: &Report, now: Moment) {
-        let retry = self.settings.retry;
-        let jitter = backoff(u32::MAX, report.retry_after, &retry, self.draw()) / 2;
-        let until = Deadline::after(now, retry.max / 2 + jitter);
-        if self.state.condition != condition {
-            error!(destination = %self.settings.name, %reason, error = %report.detail, "destination is held until somebody mends it; events wait");
-        }
-        self.state
-            .failed(condition, Some(reason.to_owned()), report.detail.clone(), until);
-        self.failed();
-    }
-
-    fn failed(&mut self) {
-        self.flush_until = None;
-        self.drained = *self.shared.phase.borrow() >= Phase::Draining;
-    }
-
-    async fn settle(&mut self, batch: &Claimed, outcome: Outcome, now: Moment) -> Option<Claimed> {
-        let waiting = self.waiting();
-        let halves = matches!(outcome, Outcome::Split { .. } | Outcome::Bisect { .. });
-        let more = halves
-            || (matches!(outcome, Outcome::Delivered { .. }) && self.next_with(&waiting) == Next::Send);
-        let limits = self.limits(now);
-        let status = match &outcome {
-            Outcome::Delivered { status, .. } => Some(*status),
-            _ => None,
-        };
-        self.publish();
-        let queue: &Queue = &self.shared.queue;
-        let mut said = false;
-        loop {
-            let text = Some(self.state.text());
-            let settled = if more {
-                queue
-                    .settle_and_claim(batch.id, outcome.clone(), text, limits, now)
-                    .await
-            } else {
-                queue
-                    .settle(batch.id, outcome.clone(), text, now)
-                    .await
-                    .map(|settled| (settled, None))
-            };
-            match settled {
-                Ok((settled, next)) => {
-                    self.shared
-                        .tail
-                        .settled(batch, status, settled.parked, now.wall_ms);
-                    if settled.refuses_everything {
-                        let refused = Report {
-                            verdict: Verdict::Bisect,
-                            status: None,
-                            detail: "every event of a batch was refused with one status".to_owned(),
-                            answer: Vec::new(),
-                            retry_after: None,
-                            request_bytes: 0,
-                        };
-                        self.hold(Condition::Held, "refuses_everything", &refused, now);
-                        self.publish();
-                        self.keep().await;
-                    }
-                    return next;
-                }
-                Err(error) if error.kind == telemetry_queue::ErrorKind::Closed => return None,
-                Err(error) => {
-                    if !said {
-                        error!(destination = %self.settings.name, %error, "cannot settle a batch; trying again");
-                        said = true;
-                    }
-                    sleep(Some(SETTLE_AGAIN)).await;
-                    if *self.shared.phase.borrow() == Phase::Stopping {
-                        return None;
-                    }
-                }
-            }
-        }
     }
 
     async fn obey(&mut self, order: Order) {

@@ -1,0 +1,93 @@
+//! Why the daemon did not run, or ended: for people on stderr, for scripts by the exit code (CLI.md).
+
+use std::io::Write;
+
+use telemetry_queue::{ErrorKind, QueueError};
+
+use crate::config::Problems;
+use crate::socket;
+
+/// Why the daemon did not run, or ended.
+#[derive(Debug)]
+pub enum Failure {
+    /// The settings are bad.
+    Settings(Problems),
+    /// Something else about the configuration is bad.
+    Config(String),
+    /// Not permitted.
+    Denied(String),
+    /// Everything else.
+    Failed(String),
+    /// Somebody else has told it already; this is their exit code.
+    Told(u8),
+}
+
+impl Failure {
+    /// The exit code (CLI.md).
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Settings(_) | Self::Config(_) => 78,
+            Self::Denied(_) => 77,
+            Self::Failed(_) => 1,
+            Self::Told(code) => *code,
+        }
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Self::Settings(problems)
+    }
+}
+
+impl From<QueueError> for Failure {
+    fn from(error: QueueError) -> Self {
+        let mut text = format!("error: {error}");
+        let mut cause = std::error::Error::source(&error);
+        while let Some(source) = cause {
+            text.push_str(&format!("\n  caused by: {source}"));
+            cause = source.source();
+        }
+        match error.kind {
+            ErrorKind::NewerSchema => Self::Config(text),
+            ErrorKind::Denied => Self::Denied(text),
+            ErrorKind::Busy { .. } => {
+                Self::Failed(text + "\n  hint: 'telemetryctl status' shows the daemon that runs")
+            }
+            _ => Self::Failed(text),
+        }
+    }
+}
+
+impl From<socket::SocketError> for Failure {
+    fn from(error: socket::SocketError) -> Self {
+        let cause = std::error::Error::source(&error).map(|cause| format!("\n  caused by: {cause}"));
+        let text = format!("error: {error}{}", cause.unwrap_or_default());
+        match &error {
+            socket::SocketError::TooLong(_) => Self::Config(text),
+            socket::SocketError::Io { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                Self::Denied(text)
+            }
+            _ => Self::Failed(text),
+        }
+    }
+}
+
+/// Says on stderr why it ended.
+pub fn tell(failure: &Failure) {
+    let text = match failure {
+        Failure::Settings(problems) => problems.to_string(),
+        Failure::Config(text) | Failure::Denied(text) | Failure::Failed(text)
+            if text.starts_with("error: ") =>
+        {
+            text.clone()
+        }
+        Failure::Config(text) | Failure::Denied(text) | Failure::Failed(text) => format!("error: {text}"),
+        Failure::Told(_) => return,
+    };
+    // Nobody to tell: fine.
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+}

@@ -1,0 +1,115 @@
+//! From the verdict to what follows: the destination's state, the log's one line, the batch's outcome.
+//! Whether to try again is the delivery room's verdict, when is its backoff; here they are put to use.
+
+use std::time::Duration;
+
+use telemetry_delivery::{Report, Retry, Verdict, backoff, size_bound, spread};
+use telemetry_queue::{Claimed, Moment, Outcome};
+use tracing::{error, info, warn};
+
+use super::Flusher;
+use crate::flush::state::{Condition, Deadline};
+use crate::phase::Phase;
+
+/// No wait of our own: only a server's `Retry-After`, clamped.
+const SERVERS_WORD: Retry = Retry {
+    initial: Duration::ZERO,
+    max: Duration::ZERO,
+    spread: Duration::ZERO,
+};
+
+impl Flusher {
+    /// From the verdict to the state and the outcome.
+    pub(super) fn judge(&mut self, batch: &Claimed, report: &Report, meta: String, now: Moment) -> Outcome {
+        let status = report.status.unwrap_or(0);
+        let answer = report.answer.clone();
+        if report.verdict != Verdict::Delivered {
+            self.shared.counters.failures.add(1);
+        }
+        match report.verdict {
+            Verdict::Delivered => {
+                if matches!(self.state.condition, Condition::Backoff | Condition::Captive) {
+                    info!(destination = %self.settings.name, "destination is back");
+                }
+                self.state.succeeded(now);
+                Outcome::Delivered { status, meta }
+            }
+            Verdict::Split => {
+                let bound = size_bound(self.settings.encoding);
+                let encoded: u64 = batch
+                    .events
+                    .iter()
+                    .map(|e| (e.payload.len() + e.tool.len()) as u64 + u64::from(bound.per_event))
+                    .sum();
+                if batch.events.len() > 1 {
+                    self.state
+                        .learn_too_large(encoded + u64::from(bound.per_batch), now);
+                }
+                Outcome::Split { status, answer }
+            }
+            Verdict::Bisect => Outcome::Bisect { status, answer },
+            Verdict::Retry(_) | Verdict::Captive => {
+                let captive = report.verdict == Verdict::Captive;
+                let condition = if captive {
+                    Condition::Captive
+                } else {
+                    Condition::Backoff
+                };
+                self.back_off(condition, None, report, now);
+                Outcome::Retry {
+                    error: report.detail.clone(),
+                }
+            }
+            Verdict::Hold(reason) => {
+                self.hold(Condition::Held, &reason.to_string(), report, now);
+                Outcome::Retry {
+                    error: report.detail.clone(),
+                }
+            }
+            Verdict::Closed => {
+                self.hold(Condition::Closed, "gone", report, now);
+                Outcome::Retry {
+                    error: report.detail.clone(),
+                }
+            }
+            Verdict::Cancelled => Outcome::Release,
+        }
+    }
+
+    fn back_off(&mut self, condition: Condition, reason: Option<String>, report: &Report, now: Moment) {
+        let retry = self.settings.retry;
+        let wait = if self.state.long_healthy(now) {
+            spread(&retry, self.draw()).max(backoff(1, report.retry_after, &retry, 0))
+        } else {
+            backoff(self.state.attempts + 1, report.retry_after, &retry, self.draw())
+        };
+        if self.state.condition != condition {
+            warn!(destination = %self.settings.name, error = %report.detail, "destination cannot be reached; events wait");
+        }
+        let until = Deadline::after(now, wait);
+        self.state.retry_after = report
+            .retry_after
+            .map(|asked| Deadline::after(now, backoff(1, Some(asked), &SERVERS_WORD, 0)));
+        self.state.failed(condition, reason, report.detail.clone(), until);
+        self.failed();
+    }
+
+    /// The slowest pace: half of `retry.max` and up to the other half, so that a fleet that was refused
+    /// together does not knock together.
+    pub(super) fn hold(&mut self, condition: Condition, reason: &str, report: &Report, now: Moment) {
+        let retry = self.settings.retry;
+        let jitter = backoff(u32::MAX, report.retry_after, &retry, self.draw()) / 2;
+        let until = Deadline::after(now, retry.max / 2 + jitter);
+        if self.state.condition != condition {
+            error!(destination = %self.settings.name, %reason, error = %report.detail, "destination is held until somebody mends it; events wait");
+        }
+        self.state
+            .failed(condition, Some(reason.to_owned()), report.detail.clone(), until);
+        self.failed();
+    }
+
+    fn failed(&mut self) {
+        self.flush_until = None;
+        self.drained = *self.shared.phase.borrow() >= Phase::Draining;
+    }
+}

@@ -1,0 +1,100 @@
+//! The end of a lease: a settlement, kept up until the queue takes it, or a release and what consent has
+//! withdrawn (I2, I3).
+
+use telemetry_delivery::{Report, Verdict};
+use telemetry_queue::{Claimed, Moment, Outcome, PurgeReason, Queue};
+use tracing::{error, info, warn};
+
+use super::{Flusher, SETTLE_AGAIN, sleep};
+use crate::flush::gate::BatchGate;
+use crate::flush::state::Condition;
+use crate::flush::trigger::Next;
+use crate::phase::Phase;
+
+impl Flusher {
+    /// Ends the lease unsent, and erases what may not go any more.
+    pub(super) async fn withdraw(&mut self, gate: &BatchGate<'_>, batch: &Claimed) {
+        let now = self.shared.clock.now();
+        if let Err(error) = self
+            .shared
+            .queue
+            .settle(batch.id, Outcome::Release, None, now)
+            .await
+        {
+            warn!(%error, "cannot end a lease");
+        }
+        for filter in gate.withdrawn() {
+            match self.shared.queue.purge(filter, PurgeReason::Consent, now).await {
+                Ok(purged) => info!(
+                    rows = purged.queued + purged.parked,
+                    "consent was withdrawn: rows erased"
+                ),
+                Err(error) => {
+                    error!(%error, "cannot erase rows after a withdrawal; they will not be sent");
+                    sleep(Some(SETTLE_AGAIN)).await;
+                }
+            }
+        }
+    }
+
+    /// Ends the lease by its outcome; returns the next batch if the trigger wants it at once.
+    pub(super) async fn settle(&mut self, batch: &Claimed, outcome: Outcome, now: Moment) -> Option<Claimed> {
+        let waiting = self.waiting();
+        let halves = matches!(outcome, Outcome::Split { .. } | Outcome::Bisect { .. });
+        let more = halves
+            || (matches!(outcome, Outcome::Delivered { .. }) && self.next_with(&waiting) == Next::Send);
+        let limits = self.limits(now);
+        let status = match &outcome {
+            Outcome::Delivered { status, .. } => Some(*status),
+            _ => None,
+        };
+        self.publish();
+        let queue: &Queue = &self.shared.queue;
+        let mut said = false;
+        loop {
+            let text = Some(self.state.text());
+            let settled = if more {
+                queue
+                    .settle_and_claim(batch.id, outcome.clone(), text, limits, now)
+                    .await
+            } else {
+                queue
+                    .settle(batch.id, outcome.clone(), text, now)
+                    .await
+                    .map(|settled| (settled, None))
+            };
+            match settled {
+                Ok((settled, next)) => {
+                    self.shared
+                        .tail
+                        .settled(batch, status, settled.parked, now.wall_ms);
+                    if settled.refuses_everything {
+                        let refused = Report {
+                            verdict: Verdict::Bisect,
+                            status: None,
+                            detail: "every event of a batch was refused with one status".to_owned(),
+                            answer: Vec::new(),
+                            retry_after: None,
+                            request_bytes: 0,
+                        };
+                        self.hold(Condition::Held, "refuses_everything", &refused, now);
+                        self.publish();
+                        self.keep().await;
+                    }
+                    return next;
+                }
+                Err(error) if error.kind == telemetry_queue::ErrorKind::Closed => return None,
+                Err(error) => {
+                    if !said {
+                        error!(destination = %self.settings.name, %error, "cannot settle a batch; trying again");
+                        said = true;
+                    }
+                    sleep(Some(SETTLE_AGAIN)).await;
+                    if *self.shared.phase.borrow() == Phase::Stopping {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Everything that the daemon touches, passed in: what it is told by flags and environment, its clock, its
+//! randomness. Tests bring their own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::cli::Flags;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Environment, Loaded, Mode, Places};
+use crate::failure::Failure;
+use crate::state_dir::{self, StateDir};
+
+/// Everything that the daemon touches, passed in: tests bring their own.
+pub struct World {
+    /// Where files are; `state` is where state really goes.
+    pub places: Places,
+    /// The socket to bind.
+    pub socket: PathBuf,
+    /// Settings from the command line.
+    pub flags: config::Flags,
+    /// The environment.
+    pub environment: Environment,
+    /// `DO_NOT_TRACK` is set in it.
+    pub do_not_track: bool,
+    /// Why state is not where it was asked to be.
+    pub moved: Option<String>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// All randomness (I9).
+    pub seed: u64,
+    /// The daemon's own uid.
+    pub uid: u32,
+    /// Called at named points by tests that kill the daemon there.
+    pub probe: Option<fn(&'static str)>,
+}
+
+impl World {
+    /// The real one.
+    ///
+    /// # Errors
+    /// When nothing says where files are, or a flag asks for what this version cannot do.
+    pub fn of_this_process(flags: &Flags) -> Result<Self, Failure> {
+        if flags.system {
+            return Err(Failure::Config(
+                "--system: this version runs for one user; the machine-wide daemon comes next".into(),
+            ));
+        }
+        let absolute = |path: &PathBuf| {
+            std::path::absolute(path)
+                .map_err(|e| Failure::Config(format!("cannot find {}: {e}", path.display())))
+        };
+        let environment = Environment::of_this_process();
+        let uid = rustix::process::geteuid().as_raw();
+        let mut places = Places::find(Mode::User, &environment, uid, &|path| path.is_dir())?;
+        let socket = flags
+            .socket
+            .as_ref()
+            .map(absolute)
+            .transpose()?
+            .unwrap_or_else(|| places.socket.clone());
+        let StateDir { path, moved } = state_dir::choose(&places.state, uid)?;
+        places.state = path;
+        Ok(Self {
+            do_not_track: environment.get("DO_NOT_TRACK").is_some(),
+            flags: config::Flags {
+                config: flags.config.as_ref().map(absolute).transpose()?,
+                idle_exit: flags.idle_exit.clone(),
+            },
+            places,
+            socket,
+            environment,
+            moved,
+            clock: Arc::new(SystemClock),
+            seed: fastrand::u64(..),
+            uid,
+            #[cfg(feature = "kill-points")]
+            probe: Some(crate::kill_points::at),
+            #[cfg(not(feature = "kill-points"))]
+            probe: None,
+        })
+    }
+
+    /// The settings.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        Ok(config::load(&self.places, &self.flags, &self.environment)?)
+    }
+}
