@@ -21,6 +21,14 @@ pub(crate) enum Class {
 
 /// Tells failures apart.
 pub(crate) fn classify(error: &rusqlite::Error) -> Class {
+    use rusqlite::Error as E;
+    if matches!(
+        error,
+        E::InvalidColumnType(..) | E::FromSqlConversionFailure(..) | E::IntegralValueOutOfRange(..)
+    ) {
+        // Not what the schema says: a page that is torn and looks whole.
+        return Class::Corrupt;
+    }
     let Some(code) = error.sqlite_error() else {
         return Class::Other;
     };

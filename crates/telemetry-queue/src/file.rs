@@ -13,6 +13,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use crate::error::{Class, classify_at_start};
+use crate::reserve::Reserve;
 use crate::salvage::salvage;
 use crate::schema;
 use crate::types::{ErrorKind, Id, Moment, OpenReport, QueueError};
@@ -110,10 +111,13 @@ impl Place {
     pub(crate) fn open(&self, at: Moment) -> Result<Opened, QueueError> {
         let mut report = OpenReport::default();
         let mut tries = 0;
-        let (mut connection, boot) = loop {
+        let (mut connection, mut boot) = loop {
             tries += 1;
             match self.open_file(&mut report) {
                 Ok(opened) => break opened,
+                // Even starting writes a little: on a full disk that is what the reserve is for.
+                Err(Fault::Other(error))
+                    if error.kind == ErrorKind::DiskFull && Reserve::new(&self.directory).release() => {}
                 Err(Fault::Corrupt(why)) if tries < 3 => {
                     report.set_aside = Some(self.set_aside(at, &why)?);
                     report.unclean = true;
@@ -129,6 +133,12 @@ impl Place {
             }
         };
         self.salvage_all(&mut connection, &mut report);
+        if report.set_aside.is_some() {
+            // Salvage brings the old file's boots along: this one's number is behind theirs, or is one of them.
+            boot = self
+                .sign(&connection, &mut report)
+                .map_err(|error| QueueError::sqlite(format!("cannot open {}", self.file.display()), error))?;
+        }
         self.erase_corrupt(Some(at));
         Ok(Opened {
             connection,
@@ -186,8 +196,7 @@ impl Place {
         };
         let found = match fs::symlink_metadata(&self.file) {
             Err(error) if error.kind() == IoKind::NotFound => {
-                // A WAL without its file is what is left of one that was removed.
-                let _ = fs::remove_file(self.beside("-wal"));
+                self.adopt_wal();
                 let _ = fs::remove_file(self.beside("-shm"));
                 let made = OpenOptions::new()
                     .write(true)
@@ -294,15 +303,27 @@ impl Place {
         };
         tracing::error!(file = %self.file.display(), aside = %aside.display(), why, "the queue's file is corrupt: it is set aside and salvaged");
         let failed = |error| QueueError::io(format!("cannot set {} aside", self.file.display()), error);
-        // The WAL first: without its file it is dropped at the next start, not taken for another file's.
-        let wal = aside.with_file_name(format!("{CORRUPT}{seconds}-wal"));
-        match fs::rename(self.beside("-wal"), wal) {
-            Err(error) if error.kind() != IoKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        let _ = fs::remove_file(self.beside("-shm"));
+        // The file first: a start that finds the WAL without it knows whose it is (`adopt_wal`). The other way round
+        // the file might look whole without its newest transactions.
         fs::rename(&self.file, &aside).map_err(failed)?;
+        self.adopt_wal();
+        let _ = fs::remove_file(self.beside("-shm"));
         Ok(aside)
+    }
+
+    /// A WAL without its file belongs to the file that was set aside last (by the time of its renaming: the clock
+    /// in the names may have been set back), unless that has one; otherwise it is what is left of a removed file.
+    fn adopt_wal(&self) {
+        let renamed = |path: &PathBuf| fs::metadata(path).map(|file| (file.ctime(), file.ctime_nsec())).ok();
+        let last = self.corrupt_files().into_iter().max_by_key(|(_, path)| renamed(path));
+        let wal = self.beside("-wal");
+        if let Some((seconds, _)) = last {
+            let place = self.directory.join(format!("{CORRUPT}{seconds}-wal"));
+            if !place.exists() && fs::rename(&wal, place).is_ok() {
+                return;
+            }
+        }
+        let _ = fs::remove_file(wal);
     }
 
     /// Salvages every corrupt file that was not yet: a start that was killed goes on here.

@@ -15,6 +15,7 @@ mod file;
 mod integrity;
 mod lock;
 mod ranges;
+mod reserve;
 mod salvage;
 mod schema;
 mod segment;

@@ -30,6 +30,11 @@ pub fn open(options: Options, at: Moment) -> Result<(Queue, Owner, OpenReport), 
     let mut store = Store::new(connection, options.limits, boot, at);
     store.probe = options.probe;
     load(&mut store, &place, &mut report, at)?;
+    if store.is_over_age()
+        && let Err(error) = store.transaction(Store::age_out)
+    {
+        tracing::warn!(error = %error, "cannot yet erase what has become too old");
+    }
     let (commands, receiver) = mpsc::channel(CHANNEL);
     let (view_sender, view) = watch::channel(Arc::new(View::default()));
     let closing = Arc::new(AtomicBool::new(false));

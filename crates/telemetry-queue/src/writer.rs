@@ -16,6 +16,7 @@ use crate::command::{Command, Reply};
 use crate::error::{Class, classify, classify_at_start};
 use crate::file::{Opened, Place, checkpoint};
 use crate::integrity::{Found, Integrity};
+use crate::reserve::Reserve;
 use crate::store::Store;
 use crate::store::evict::wal_limit;
 use crate::types::{ErrorKind, Id, Moment, OpenReport, PurgeReason, Purged, QueueError, View};
@@ -50,6 +51,7 @@ pub(crate) struct Writer {
     next: Option<Command>,
     unclean: bool,
     integrity: Integrity,
+    reserve: Reserve,
     /// The work between commands failed: not again before the next command.
     tired: bool,
 }
@@ -107,9 +109,11 @@ impl Writer {
         closing: Arc<AtomicBool>,
         unclean: bool,
     ) -> Self {
+        let reserve = Reserve::new(&place.directory);
         let mut writer = Self {
             store,
             place,
+            reserve,
             commands,
             to_self,
             view,
@@ -182,7 +186,7 @@ impl Writer {
     fn single(&mut self, command: Command) {
         match command {
             Command::Preview { claim, uid, reply } => {
-                self.store.ages.tell(claim.at);
+                self.tell(claim.at);
                 let result = self.store.preview(&claim, uid);
                 self.answer(reply, "cannot look at the next batch", result);
             }
@@ -192,12 +196,13 @@ impl Writer {
                 at,
                 reply,
             } => {
-                self.store.ages.tell(at);
+                self.tell(at);
                 let result = self.purge(&filter, reason);
+                let result = self.with_relief(result, |writer| writer.purge(&filter, reason));
                 self.answer(reply, "cannot purge", result);
             }
             Command::Requeue { filter, at, reply } => {
-                self.store.ages.tell(at);
+                self.tell(at);
                 let result = self.store.requeue(&filter);
                 self.answer(reply, "cannot put parked events back", result);
             }
@@ -221,9 +226,12 @@ impl Writer {
                 drop(reply.send(Ok(states)));
             }
             Command::SetDestinationState(name, state, reply) => {
-                let result = self
-                    .store
-                    .transaction(|store| store.set_destination_state(&name, &state));
+                let store = |writer: &mut Self| {
+                    let set = |store: &mut Store| store.set_destination_state(&name, &state);
+                    writer.store.transaction(set)
+                };
+                let result = store(self);
+                let result = self.with_relief(result, store);
                 self.answer(reply, "cannot store a destination's state", result);
             }
             Command::SetLimits(limits, reply) => {
@@ -249,6 +257,45 @@ impl Writer {
             Command::Append(..) | Command::Claim(..) | Command::Settle(..) | Command::SettleAndClaim(..) => {
                 debug_assert!(false, "these are jobs of a group");
             }
+        }
+    }
+
+    /// Tries once more where the disk was full and room could be made.
+    fn with_relief<T>(
+        &mut self,
+        result: rusqlite::Result<T>,
+        again: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        match result {
+            Err(error) if classify(&error) == Class::Full => {
+                self.relieve();
+                again(self)
+            }
+            result => result,
+        }
+    }
+
+    /// Makes room on a full disk for what must go on: gives the reserve back, and brings the WAL into the file, so
+    /// that it can be begun anew.
+    fn relieve(&mut self) {
+        self.reserve.release();
+        match checkpoint(&self.store.connection, "PASSIVE") {
+            Ok(true) => WAL_PAGES.set(0),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::debug!(error = %error, "cannot bring the WAL into the file on a full disk");
+            }
+        }
+        self.reserve.owe_what_is_left();
+    }
+
+    /// Takes note of the time, and of what it took away.
+    fn tell(&mut self, at: Moment) {
+        self.store.ages.tell(at);
+        if self.store.is_over_age()
+            && let Err(error) = self.store.transaction(Store::age_out)
+        {
+            self.note(Some(&error));
         }
     }
 

@@ -10,7 +10,8 @@ use super::Store;
 use super::batches::{ORDER_STEP, new_id};
 use super::load::stored;
 use super::segments::frame_cost;
-use super::state::{Batch, Member, Root};
+use super::state::{Batch, Member, Root, oldest};
+use crate::segment::Stamp;
 use crate::types::{Losses, Settled};
 
 /// From this many events on, as it was first claimed, a batch that is refused as a whole holds the destination
@@ -177,14 +178,8 @@ impl Store {
         });
         of.open += 1;
         self.write_root(batch.root)?;
-        let mut oldest = batch.oldest;
-        if let Some(first) = right.first() {
-            let number = self.state.lanes[first.lane].number;
-            self.each_event(number, first.first, first.last, |_, stamp| {
-                oldest = stamp;
-                ControlFlow::Break(())
-            })?;
-        }
+        let left_oldest = self.oldest_of(&left)?.unwrap_or(batch.oldest);
+        let right_oldest = self.oldest_of(&right)?.unwrap_or(batch.oldest);
         let middle = batch.order + (after - batch.order) / 2;
         let piece = |n, members: Vec<Member>, order, losses, oldest| Batch {
             n,
@@ -204,11 +199,31 @@ impl Store {
             left,
             batch.order,
             batch.losses,
-            batch.oldest,
+            left_oldest,
         );
-        let right = piece(self.take_batch_number(), right, middle, Losses::default(), oldest);
+        let right = piece(
+            self.take_batch_number(),
+            right,
+            middle,
+            Losses::default(),
+            right_oldest,
+        );
         self.add_batch(left)?;
         self.add_batch(right)
+    }
+
+    /// When the oldest event of some members was received: by this a batch expires, and one that would lose no
+    /// event must not (I8).
+    pub(crate) fn oldest_of(&self, members: &[Member]) -> rusqlite::Result<Option<Stamp>> {
+        let mut found = None;
+        for member in members {
+            let number = self.state.lanes[member.lane].number;
+            self.each_event(number, member.first, member.last, |_, stamp| {
+                found = oldest(found, Some(stamp));
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(found)
     }
 
     /// The first `count` events of members, and the others.

@@ -14,7 +14,7 @@ const DISK_FROM: u64 = 32 * 1024 * 1024;
 
 /// What the largest transaction may add to the WAL before that is brought into the file: a group's appends, the
 /// evictions that make room for them, and the trimming of the sent log.
-const TRANSACTION: u64 = 3 * 1024 * 1024;
+const TRANSACTION: u64 = 5 * 1024 * 1024;
 
 /// The WAL is brought into the file at this size: a sixteenth of `max_bytes`, within reason.
 pub(crate) fn wal_limit(max_bytes: u64) -> u64 {
@@ -54,11 +54,11 @@ impl Store {
         Ok(())
     }
 
-    /// (uid, tool)s over their quota among those that were appended to.
+    /// (uid, tool)s over their quota among those whose lanes changed.
     fn tools_over_quota(&self) -> Vec<ToolAt> {
         let quota = self.limits.max_bytes_per_tool;
         let mut tools: Vec<ToolAt> = Vec::new();
-        for &lane in &self.filling {
+        for &lane in &self.state.changed {
             let tool = self.state.lanes[lane].tool;
             if self.state.tools[tool].bytes > quota && !tools.contains(&tool) {
                 tools.push(tool);

@@ -8,6 +8,24 @@ use crate::types::Losses;
 const SLICE: u64 = 4096;
 
 impl Store {
+    /// One slice of everything that age and the sent log's limits take away.
+    pub(crate) fn age_out(&mut self) -> rusqlite::Result<()> {
+        self.expire()?;
+        if self.parked_is_over() {
+            self.expire_parked()?;
+        }
+        // On a full disk what frees pages is kept apart from what needs them.
+        if !self.sparing && self.sent_is_over() {
+            self.trim_sent()?;
+        }
+        Ok(())
+    }
+
+    /// Whether [`age_out`](Self::age_out) has something to do.
+    pub(crate) fn is_over_age(&self) -> bool {
+        self.expiry_is_due() || self.parked_is_over() || self.sent_is_over()
+    }
+
     /// Whether something may have expired.
     pub(crate) fn expiry_is_due(&self) -> bool {
         self.ages.now.boot_ms >= self.next_expiry

@@ -52,6 +52,8 @@ pub(crate) struct Store {
     pub(crate) sparing: bool,
     pub(crate) checked: check::Progress,
     pub(crate) probe: Option<fn(&'static str)>,
+    /// Leases whose batches were purged whole: all that settling them does is to free their destinations.
+    pub(crate) ghosts: std::collections::HashMap<crate::types::Id, state::DestinationAt>,
     /// Leases as of the last commit, to go back to.
     leases: std::collections::HashMap<crate::types::Id, u64>,
 }
@@ -72,6 +74,7 @@ impl Store {
             sparing: false,
             checked: check::Progress::default(),
             probe: None,
+            ghosts: std::collections::HashMap::new(),
             leases: std::collections::HashMap::new(),
         }
     }

@@ -213,6 +213,7 @@ impl Store {
         batch.events = batch.events.saturating_sub(taken.events);
         batch.bytes = batch.bytes.saturating_sub(taken.bytes);
         batch.id = new_id();
+        let lease = batch.lease;
         let (id, events, bytes, root, refused) =
             (batch.id, batch.events, batch.bytes, batch.root, batch.refused);
         let number = self.state.lanes[lane].number;
@@ -256,6 +257,9 @@ impl Store {
             && let Some(batch) = self.remove_batch(n, true)?
         {
             self.add_losses(batch.uid, batch.destination, batch.losses)?;
+            if let Some(lease) = lease {
+                self.ghosts.insert(lease, batch.destination);
+            }
             if refused == 0 {
                 self.piece_gone(root)?;
             }

@@ -1,10 +1,11 @@
 //! Settling: the only way by which an endpoint's answer changes the queue.
 
+use std::sync::Arc;
+
 use super::Store;
 use super::load::stored;
-use super::state::Batch;
 use crate::command::Settle;
-use crate::types::{Outcome, Settled};
+use crate::types::{Id, Outcome, Settled};
 
 /// How much of an error or of an answer is kept.
 pub(crate) const ANSWER: usize = 1024;
@@ -34,9 +35,13 @@ impl Store {
         }
     }
 
-    /// The batch that a settlement would be about: its destination is claimed from next.
-    pub(crate) fn leased(&self, id: &crate::types::Id) -> Option<&Batch> {
-        self.state.leases.get(id).and_then(|n| self.state.batches.get(n))
+    /// The destination of what is under lease by this id, although it may have been purged meanwhile.
+    pub(crate) fn destination_of(&mut self, id: &Id) -> Option<Arc<str>> {
+        let batch = self.state.leases.get(id).and_then(|n| self.state.batches.get(n));
+        let at = batch
+            .map(|batch| batch.destination)
+            .or_else(|| self.ghosts.remove(id))?;
+        Some(Arc::clone(&self.state.destinations[at].name))
     }
 
     fn retry(&mut self, n: u64, error: &str) -> rusqlite::Result<Settled> {

@@ -1,8 +1,11 @@
 //! A group: appends, claims and settlements in one transaction. A failing one must not take the others with it.
 
+use std::io::ErrorKind;
+
+use rusqlite::ffi;
+
 use crate::command::{Claim, Command, Reply, Settle};
 use crate::error::{Class, classify};
-use crate::file::checkpoint;
 use crate::types::{Append, Appended, ClaimLimits, Claimed, QueueError, Settled};
 
 use super::{GROUP_BYTES, GROUP_COMMANDS, Writer};
@@ -99,18 +102,23 @@ impl Writer {
 
     /// Does a group and answers.
     pub(super) fn do_group(&mut self, jobs: Vec<Job>) {
+        if jobs.iter().any(Job::is_append)
+            && let Err(error) = self.keep_reserve(&jobs)
+        {
+            let (appends, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(Job::is_append);
+            self.refuse_appends(appends, &error);
+            if !others.is_empty() {
+                self.do_group(others);
+            }
+            return;
+        }
         let error = match self.attempt(&jobs) {
             Ok(done) => return self.succeed(jobs, done),
             Err(error) => error,
         };
         match classify(&error) {
             Class::Corrupt => self.recover(&error.to_string()),
-            Class::Full => {
-                // The pages in the WAL have their places in the file: that makes room for what must go on.
-                if let Err(error) = checkpoint(&self.store.connection, "PASSIVE") {
-                    tracing::debug!(error = %error, "cannot bring the WAL into the file on a full disk");
-                }
-            }
+            Class::Full => self.relieve(),
             Class::Denied | Class::Other => {}
         }
         if self.broken {
@@ -119,34 +127,47 @@ impl Writer {
             }
             return;
         }
-        // Now in small steps: delivery frees rows and must go on; then the appends.
+        // Now in small steps: delivery frees rows and must go on.
         self.store.sparing = true;
         let (appends, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(Job::is_append);
         for job in others {
             self.alone(job);
         }
         if classify(&error) == Class::Full {
-            if !appends.is_empty() {
-                match self.attempt(&appends) {
-                    Ok(done) => self.succeed(appends, done),
-                    Err(error) => {
-                        if !self.disk_full {
-                            tracing::warn!(error = %error, "no room on the disk: new events are refused, delivery goes on");
-                        }
-                        self.disk_full = true;
-                        self.publish();
-                        for job in appends {
-                            job.fail(again(&error));
-                        }
-                    }
-                }
-            }
+            self.refuse_appends(appends, &error);
         } else {
             for job in appends {
                 self.alone(job);
             }
         }
         self.store.sparing = false;
+    }
+
+    /// Sets aside the room that the WAL may need to come into the file, this group's share included.
+    fn keep_reserve(&mut self, jobs: &[Job]) -> rusqlite::Result<()> {
+        let bytes: usize = jobs.iter().map(Job::bytes).sum();
+        let needed = Self::wal_bytes() + 2 * bytes as u64 + crate::reserve::STEP / 2;
+        self.reserve.ensure(needed).map_err(|error| {
+            let code = match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ffi::SQLITE_FULL,
+                _ => ffi::SQLITE_IOERR,
+            };
+            rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(format!("no room is left: {error}")))
+        })
+    }
+
+    fn refuse_appends(&mut self, appends: Vec<Job>, error: &rusqlite::Error) {
+        if appends.is_empty() {
+            return;
+        }
+        if classify(error) == Class::Full && !self.disk_full {
+            tracing::warn!(error = %error, "no room on the disk: new events are refused, delivery goes on");
+            self.disk_full = true;
+        }
+        self.publish();
+        for job in appends {
+            job.fail(again(error));
+        }
     }
 
     fn alone(&mut self, job: Job) {
@@ -205,9 +226,7 @@ impl Writer {
                     }
                     Job::SettleAndClaim(settle, limits, _) => {
                         store.ages.tell(settle.at);
-                        let batch = store.leased(&settle.batch);
-                        let destination =
-                            batch.map(|batch| store.state.destinations[batch.destination].name.clone());
+                        let destination = store.destination_of(&settle.batch);
                         let settled = store.settle(settle)?;
                         store.expire()?;
                         let claimed = match destination {
@@ -223,12 +242,9 @@ impl Writer {
                 });
             }
             if appended {
-                store.expire()?;
                 store.make_room()?;
             }
-            if !store.sparing && store.sent_is_over() {
-                store.trim_sent()?;
-            }
+            store.age_out()?;
             if synced && !added {
                 // Duplicates only: the events were committed before, this commit's fsync covers them too.
                 store.execute("UPDATE meta SET touched = touched + 1", [])?;
@@ -248,9 +264,6 @@ impl Writer {
 fn again(error: &rusqlite::Error) -> rusqlite::Error {
     match error.sqlite_error() {
         Some(code) => rusqlite::Error::SqliteFailure(*code, Some(error.to_string())),
-        None => rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR),
-            Some(error.to_string()),
-        ),
+        None => rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_ERROR), Some(error.to_string())),
     }
 }

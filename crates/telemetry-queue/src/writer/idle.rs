@@ -4,6 +4,7 @@ use crate::error::{Class, classify};
 use crate::file::checkpoint;
 
 use super::{WAL_PAGES, Writer};
+use crate::store::Store;
 
 /// Free pages moved to the end and cut off in one slice: 512 KiB.
 const VACUUM_PAGES: i64 = 32;
@@ -41,16 +42,9 @@ impl Writer {
 
     fn slice(&mut self) -> rusqlite::Result<bool> {
         let store = &mut self.store;
-        if store.sent_is_over() {
-            store.transaction(|store| store.trim_sent())?;
-            return Ok(true);
-        }
-        if store.expiry_is_due() {
-            store.transaction(|store| store.expire())?;
-            return Ok(true);
-        }
-        if store.parked_is_over() {
-            store.transaction(|store| store.expire_parked())?;
+        // What a turn had to leave: no age is looked at here that was not looked at there.
+        if store.is_over_age() {
+            store.transaction(Store::age_out)?;
             return Ok(true);
         }
         if store.scan_on()? {
@@ -64,6 +58,9 @@ impl Writer {
         }
         if Self::wal_bytes() >= SETTLED_WAL && checkpoint(&self.store.connection, "PASSIVE")? {
             WAL_PAGES.set(0);
+        }
+        if Self::wal_bytes() < SETTLED_WAL {
+            self.reserve.shrink();
         }
         Ok(false)
     }
