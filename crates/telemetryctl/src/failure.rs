@@ -50,6 +50,14 @@ impl Failure {
         self
     }
 
+    /// With what the system said, in words and without its number.
+    pub(crate) fn caused_by_io(self, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => self.caused_by("there is no such file"),
+            kind => self.caused_by(kind),
+        }
+    }
+
     /// With something that a person can do.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -81,7 +89,7 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::said(Exit::Done);
         }
-        Self::failed("cannot write to stdout").caused_by(error.kind())
+        Self::failed("cannot write to stdout").caused_by_io(&error)
     }
 }
 

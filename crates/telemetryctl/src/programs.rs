@@ -47,7 +47,7 @@ pub(crate) fn run(flags: &[&str]) -> Result<Exit, Failure> {
 /// The error of a program that is not there.
 pub(crate) fn cannot_start(program: &std::path::Path, error: &std::io::Error) -> Failure {
     Failure::failed(format!("cannot start {}", program.display()))
-        .caused_by(error.kind())
+        .caused_by_io(error)
         .hint(format!(
             "install telemetryd beside telemetryctl, or name it in {VARIABLE}"
         ))

@@ -29,7 +29,7 @@ impl Man {
             Some(dir) => {
                 clap_mangen::generate_to(command, &dir).map_err(|error| {
                     Failure::failed(format!("cannot write the pages to {}", dir.display()))
-                        .caused_by(error.kind())
+                        .caused_by_io(&error)
                 })?;
             }
         }

@@ -41,7 +41,7 @@ impl Sink {
         let script = self.script.as_deref().map_or_else(|| Ok(Script::new()), read)?;
         let out = self.out.as_deref().map(create).transpose()?;
         let listener = TcpListener::bind(self.listen).map_err(|error| {
-            Failure::failed(format!("cannot listen at {}", self.listen)).caused_by(error.kind())
+            Failure::failed(format!("cannot listen at {}", self.listen)).caused_by_io(&error)
         })?;
         let (show, shown) = sync_channel::<Arc<Received>>(WAITING);
         let missed = Arc::new(AtomicU64::new(0));
@@ -53,7 +53,7 @@ impl Sink {
         });
         let running = endpoint
             .start_in_thread(listener)
-            .map_err(|error| Failure::failed("cannot start the endpoint").caused_by(error.kind()))?;
+            .map_err(|error| Failure::failed("cannot start the endpoint").caused_by_io(&error))?;
         let url = format!("{}://{}/", endpoint.scheme(), running.address());
         if screen.json {
             screen.value(&json!({ "url": url }))?;
@@ -80,7 +80,7 @@ fn print(
         if let Some(out) = &mut out {
             writeln!(out, "{line}")
                 .and_then(|()| out.flush())
-                .map_err(|error| Failure::failed("cannot write to the file").caused_by(error.kind()))?;
+                .map_err(|error| Failure::failed("cannot write to the file").caused_by_io(&error))?;
         }
         if screen.json {
             screen.line(&line)?;
@@ -100,9 +100,8 @@ fn print(
 }
 
 fn read(path: &Path) -> Result<Script, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::failed(format!("cannot read {}", path.display())).caused_by(error.kind())
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::failed(format!("cannot read {}", path.display())).caused_by_io(&error))?;
     text.parse().map_err(|error: ScriptError| {
         let failure = Failure::new(Exit::BadConfig, format!("{} is not a script", path.display()));
         error.problems.iter().fold(failure, |failure, problem| {
@@ -114,5 +113,5 @@ fn read(path: &Path) -> Result<Script, Failure> {
 fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
     File::create(path)
         .map(BufWriter::new)
-        .map_err(|error| Failure::failed(format!("cannot write {}", path.display())).caused_by(error.kind()))
+        .map_err(|error| Failure::failed(format!("cannot write {}", path.display())).caused_by_io(&error))
 }

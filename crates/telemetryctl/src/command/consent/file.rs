@@ -44,7 +44,7 @@ pub(super) fn write(
             io::ErrorKind::PermissionDenied => Exit::NotPermitted,
             _ => Exit::Failed,
         };
-        Failure::new(exit, format!("cannot change {}", path.display())).caused_by(error.kind())
+        Failure::new(exit, format!("cannot change {}", path.display())).caused_by_io(&error)
     })?;
     Ok((path, true))
 }

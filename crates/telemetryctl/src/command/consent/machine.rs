@@ -44,9 +44,9 @@ pub(super) fn write(context: &Context, tool: Option<&str>, word: Word) -> Result
             let what = format!("cannot {verb} {}", path.display());
             Err(match error.kind() {
                 io::ErrorKind::PermissionDenied => Failure::new(Exit::NotPermitted, what)
-                    .caused_by(error.kind())
+                    .caused_by_io(&error)
                     .hint("it is for every user of this machine: run it as root"),
-                kind => Failure::failed(what).caused_by(kind),
+                _ => Failure::failed(what).caused_by_io(&error),
             })
         }
     }

@@ -30,6 +30,9 @@ use crate::programs;
 /// How often a condition is looked at again.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// Where the daemon listens.
+const SOCKET: &str = "run/telemetryd.sock";
+
 /// The stage.
 pub(super) struct Stage {
     environment: Vec<(&'static str, OsString)>,
@@ -47,11 +50,8 @@ pub(super) struct Stage {
 impl Stage {
     /// Makes the directory, the endpoint and the settings; starts no daemon yet.
     pub(super) fn set(interrupted: Arc<AtomicBool>) -> Result<Self, Failure> {
-        let failed = |error: &io::Error| Failure::failed("cannot set up the demo").caused_by(error.kind());
-        let home = tempfile::Builder::new()
-            .prefix("telemetryd-demo-")
-            .tempdir()
-            .map_err(|error| failed(&error))?;
+        let failed = |error: &io::Error| Failure::failed("cannot set up the demo").caused_by_io(error);
+        let home = home().map_err(|error| failed(&error))?;
         let path = home.path().canonicalize().map_err(|error| failed(&error))?;
         let endpoint = Sink::new(Script::new().deduplicate(Deduplicate::Batch), Keep::Last(1));
         let listening = TcpListener::bind(("127.0.0.1", 0))
@@ -114,7 +114,7 @@ impl Stage {
             .create(true)
             .append(true)
             .open(self.path.join("telemetryd.log"))
-            .map_err(|error| Failure::failed("cannot write the daemon's log").caused_by(error.kind()))?;
+            .map_err(|error| Failure::failed("cannot write the daemon's log").caused_by_io(&error))?;
         let mut command = Command::new(&program);
         self.dress(&mut command);
         let child = command
@@ -164,7 +164,7 @@ impl Stage {
         child
             .kill()
             .and_then(|()| child.wait())
-            .map_err(|error| Failure::failed("cannot kill the daemon").caused_by(error.kind()))?;
+            .map_err(|error| Failure::failed("cannot kill the daemon").caused_by_io(&error))?;
         Ok(pid)
     }
 
@@ -249,7 +249,7 @@ impl Stage {
         let listening = TcpListener::bind(address)
             .and_then(|listener| endpoint.start_in_thread(listener))
             .map_err(|error| {
-                Failure::failed(format!("cannot listen at {address} again")).caused_by(error.kind())
+                Failure::failed(format!("cannot listen at {address} again")).caused_by_io(&error)
             })?;
         self.listening = Some(listening);
         Ok(())
@@ -260,7 +260,7 @@ impl Stage {
         let file = self.path.join("machine/opt-out");
         File::create(&file)
             .map(|_| file)
-            .map_err(|error| Failure::failed("cannot write the opt-out").caused_by(error.kind()))
+            .map_err(|error| Failure::failed("cannot write the opt-out").caused_by_io(&error))
     }
 
     /// Looks again and again until there is something, for as long as anything here may take.
@@ -299,7 +299,7 @@ impl Stage {
         match self.home.take().map(TempDir::close) {
             Some(Err(error)) => {
                 let what = format!("cannot remove {}", self.path.display());
-                Err(Failure::failed(what).caused_by(error.kind()))
+                Err(Failure::failed(what).caused_by_io(&error))
             }
             _ => Ok(()),
         }
@@ -313,6 +313,22 @@ impl Drop for Stage {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// A directory where the system wants temporary ones, or in `/tmp` where that place is too deep for the path
+/// of a Unix socket.
+fn home() -> io::Result<TempDir> {
+    let make = |place: &Path| {
+        tempfile::Builder::new()
+            .prefix("telemetryd-demo-")
+            .tempdir_in(place)
+    };
+    let home = make(&std::env::temp_dir())?;
+    let socket = home.path().canonicalize()?.join(SOCKET);
+    match telemetry_protocol::place::check_socket_path(&socket) {
+        Ok(()) => Ok(home),
+        Err(_) => make(Path::new("/tmp")),
     }
 }
 
@@ -357,7 +373,7 @@ fn environment(home: &Path) -> Vec<(&'static str, OsString)> {
         ("TELEMETRYD_CONFIG_DIR", at("config")),
         ("TELEMETRYD_STATE_DIR", at("state")),
         ("TELEMETRYD_MACHINE_DIR", at("machine")),
-        ("TELEMETRYD_SOCKET", at("run/d.sock")),
+        ("TELEMETRYD_SOCKET", at(SOCKET)),
     ];
     environment.extend(std::env::var_os("PATH").map(|path| ("PATH", path)));
     environment

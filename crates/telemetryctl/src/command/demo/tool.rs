@@ -66,7 +66,7 @@ pub(super) fn start(
     stop: Option<usize>,
 ) -> Result<Running, Failure> {
     let failed = |error: &std::io::Error| {
-        Failure::failed(format!("cannot start the process of {name}")).caused_by(error.kind())
+        Failure::failed(format!("cannot start the process of {name}")).caused_by_io(error)
     };
     let own = std::env::current_exe().map_err(|error| failed(&error))?;
     let mut command = Command::new(own);
@@ -141,7 +141,7 @@ impl Running {
         let status = self
             .child
             .wait()
-            .map_err(|error| broken("was lost").caused_by(error.kind()))?;
+            .map_err(|error| broken("was lost").caused_by_io(&error))?;
         if !status.success() {
             return Err(broken("failed").caused_by(status));
         }

@@ -50,7 +50,7 @@ impl<R: Read> Input<R> {
             let chunk = self
                 .reader
                 .fill_buf()
-                .map_err(|error| Failure::failed("cannot read stdin").caused_by(error.kind()))?;
+                .map_err(|error| Failure::failed("cannot read stdin").caused_by_io(&error))?;
             if chunk.is_empty() {
                 if length == 0 {
                     return Ok(None);

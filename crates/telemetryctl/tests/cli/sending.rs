@@ -1,0 +1,238 @@
+//! `send`: what goes over the socket, what a script notices, and what consent in this process forbids.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::world::{Reply, World, line};
+
+/// A daemon that takes everything.
+fn taking(request: &Value) -> Reply {
+    if request["ack"] == "none" {
+        return Reply::Silence;
+    }
+    Reply::Lines(vec![
+        json!({"ok":true,"status":"queued","id":request["id"]}).to_string(),
+    ])
+}
+
+#[test]
+fn an_event_is_one_line_with_what_was_said() {
+    let world = World::new();
+    let daemon = world.daemon(taking);
+    let ended = world.run(&[
+        "send",
+        "kedro",
+        "CLI command",
+        "-p",
+        "command=kedro run",
+        "-p",
+        "n=3",
+        "-p",
+        "ok=true",
+        "--properties",
+        r#"{"n":1,"deep":{"a":[1]}}"#,
+        "--ack",
+        "synced",
+    ]);
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (0, "", ""));
+    let event = daemon.next();
+    assert_eq!(
+        event["properties"],
+        json!({"command":"kedro run","n":3,"ok":true,"deep":{"a":[1]}})
+    );
+    assert_eq!(
+        (&event["tool"], &event["event"], &event["ack"]),
+        (&json!("kedro"), &json!("CLI command"), &json!("synced"))
+    );
+    assert!(event["id"].is_string() && event["time"].is_string());
+    assert!(event.get("project").is_none());
+}
+
+#[test]
+fn the_project_stays_here() {
+    let world = World::new();
+    let daemon = world.daemon(taking);
+    world.run(&["send", "kedro", "ran", "--project", "/home/alice/secret"]);
+    assert!(!daemon.next().to_string().contains("secret"));
+}
+
+#[test]
+fn without_an_answer_wanted_none_is_waited_for() {
+    let world = World::new();
+    let daemon = world.daemon(taking);
+    assert_eq!(world.run(&["send", "kedro", "ran", "--ack", "none"]).code, 0);
+    assert_eq!(daemon.next()["ack"], "none");
+}
+
+#[test]
+fn a_script_without_a_daemon_is_not_disturbed() {
+    let world = World::new();
+    let ended = world.run(&["send", "kedro", "ran"]);
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (0, "", ""));
+    let ended = world.run(&["send", "kedro", "ran", "--strict"]);
+    assert_eq!(ended.code, 3);
+    assert!(ended.err.contains("cannot reach telemetryd"), "{}", ended.err);
+    let ended = world.run(&["send", "kedro", "ran", "--json"]);
+    assert_eq!((ended.code, &ended.value()["error"]), (0, &json!("no_daemon")));
+}
+
+#[test]
+fn a_pipe_without_a_daemon_is_read_to_its_end() {
+    let world = World::new();
+    let lines = "{\"properties\":{\"n\":1}}\n".repeat(20_000);
+    assert_eq!(
+        world
+            .run_with(&["send", "kedro", "ran", "--stdin"], lines.as_bytes())
+            .code,
+        0
+    );
+}
+
+#[test]
+fn what_the_daemon_declines_is_0_and_4_with_strict() {
+    let world = World::new();
+    let _daemon =
+        world.daemon(|_| line(r#"{"ok":true,"status":"declined","by":"default","source":"no manifest"}"#));
+    let ended = world.run(&["send", "kedro", "ran"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let ended = world.run(&["send", "kedro", "ran", "--strict"]);
+    assert_eq!(ended.code, 4);
+    assert!(
+        ended.err.contains("declined by default: no manifest"),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
+fn a_full_queue_is_no_fault_of_the_scripts_but_a_wrong_event_is() {
+    for (error, code, strict) in [
+        ("queue_full", 0, 1),
+        ("storage", 0, 1),
+        ("shutting_down", 0, 1),
+        ("too_large", 1, 1),
+    ] {
+        let world = World::new();
+        let answer = json!({"ok":false,"error":error,"message":"the reason"}).to_string();
+        let _daemon = world.daemon(move |_| line(&answer));
+        assert_eq!(world.run(&["send", "kedro", "ran"]).code, code, "{error}");
+        let ended = world.run(&["send", "kedro", "ran", "--strict"]);
+        assert_eq!(ended.code, strict, "{error}");
+        assert!(ended.err.contains("the reason"), "{}", ended.err);
+    }
+}
+
+/// Denied by whom, and no socket: the daemon that listens hears nothing, and nothing is created.
+#[test]
+fn a_denial_seen_here_opens_no_socket_and_creates_nothing() {
+    for denial in [
+        "variable",
+        "empty variable",
+        "machine",
+        "machine for the tool",
+        "user",
+    ] {
+        let mut world = World::new();
+        match denial {
+            "variable" => world = world.with("DO_NOT_TRACK", "0"),
+            "empty variable" => world = world.with("DO_NOT_TRACK", ""),
+            "machine" => world.write("machine/opt-out", "false"),
+            "machine for the tool" => {
+                std::fs::create_dir(world.path("machine/opt-out.d")).unwrap();
+                world.write("machine/opt-out.d/kedro", "");
+            }
+            _ => world.write("config/consent.toml", "telemetry = false\n"),
+        }
+        let daemon = world.daemon(taking);
+        let ended = world.run(&["send", "kedro", "ran", "--json"]);
+        assert_eq!(
+            (ended.code, &ended.value()["status"]),
+            (0, &json!("declined")),
+            "{denial}"
+        );
+        assert_eq!(
+            world.run(&["send", "kedro", "ran", "--strict"]).code,
+            4,
+            "{denial}"
+        );
+        let piped = world.run_with(&["send", "kedro", "ran", "--stdin"], b"{}\n{}\n");
+        assert_eq!((piped.code, piped.err.as_str()), (0, ""), "{denial}");
+        assert!(daemon.all().is_empty(), "{denial}");
+        assert_eq!(
+            std::fs::read_dir(world.path("state")).unwrap().count(),
+            0,
+            "{denial}"
+        );
+        assert!(!world.path("data").exists(), "{denial}");
+    }
+}
+
+#[test]
+fn lines_of_stdin_are_completed_and_the_bad_ones_told() {
+    let world = World::new();
+    let daemon = world.daemon(taking);
+    let lines = b"{\"properties\":{\"n\":2.50}}\n\nnonsense\n{\"op\":\"stop\"}\n{\"tool\":\"dlt\",\"event\":\"load\",\"ack\":\"none\"}";
+    let ended = world.run_with(
+        &["send", "kedro", "ran", "--stdin", "-p", "host=ci", "--json"],
+        lines,
+    );
+    assert_eq!(ended.code, 1);
+    assert_eq!(ended.values().len(), 1, "one was to be answered");
+    let errors: Vec<&str> = ended.err.lines().collect();
+    assert!(
+        errors[0].starts_with("error: line 3: ") && errors[1].starts_with("error: line 4: op:"),
+        "{errors:?}"
+    );
+    let first = daemon.next();
+    assert_eq!(first["properties"], json!({"host":"ci","n":2.5}));
+    let second = daemon.next();
+    assert_eq!(
+        (&second["tool"], &second["event"], &second["ack"]),
+        (&json!("dlt"), &json!("load"), &json!("none"))
+    );
+}
+
+#[test]
+fn a_thousand_lines_go_in_order_and_each_is_answered() {
+    let world = World::new();
+    let daemon = world.daemon(taking);
+    let lines: String = (0..1000)
+        .map(|n| format!("{{\"properties\":{{\"n\":{n}}}}}\n"))
+        .collect();
+    let ended = world.run_with(&["send", "kedro", "ran", "--stdin", "--json"], lines.as_bytes());
+    assert_eq!((ended.code, ended.values().len()), (0, 1000));
+    for n in 0..1000 {
+        assert_eq!(daemon.next()["properties"]["n"], n);
+    }
+}
+
+#[test]
+fn a_daemon_that_is_restarted_gets_what_the_old_one_did_not_answer_under_the_same_ids() {
+    let world = World::new();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let daemon = world.daemon(move |request| match heard.fetch_add(1, Ordering::SeqCst) {
+        // The third event of the first connection is its end.
+        2 => Reply::HangUp,
+        _ => taking(request),
+    });
+    let ended = world.run_with(
+        &["send", "kedro", "ran", "--stdin", "--json"],
+        b"{}\n{}\n{}\n{}\n",
+    );
+    let answered: Vec<Value> = ended.values();
+    assert_eq!((ended.code, answered.len()), (0, 4), "{}", ended.out);
+    let sent = daemon.all();
+    let ids: Vec<&Value> = sent.iter().map(|event| &event["id"]).collect();
+    assert_eq!(ids[2], ids[3], "the unanswered one again");
+    assert!(answered.iter().all(|answer| answer["status"] == "queued"));
+}
+
+#[test]
+fn a_daemon_that_never_answers_holds_nobody_for_long() {
+    let world = World::new();
+    let _daemon = world.daemon(|_| Reply::Silence);
+    let ended = world.run(&["send", "kedro", "ran", "--strict"]);
+    assert_eq!(ended.code, 5, "{}", ended.err);
+}
