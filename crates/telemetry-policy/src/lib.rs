@@ -15,4 +15,4 @@ pub use admit::{Admission, admit};
 pub use consent_file::UserConsent;
 pub use machine::Machine;
 pub use manifest::{Manifest, Origin};
-pub use policy::{Policy, Registered, Tool};
+pub use policy::{Policy, Reach, Registered, Tool};

@@ -31,6 +31,17 @@ pub struct Override {
     pub opt_in: bool,
 }
 
+/// Whose events of a tool may be taken and sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// Nobody's.
+    Nobody,
+    /// Those whose client was allowed at a layer that only it can see; an opt-in tool without the user's word.
+    Claims,
+    /// Everybody's.
+    Everybody,
+}
+
 /// What holds for one tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tool {
@@ -55,6 +66,19 @@ impl Tool {
     #[must_use]
     pub fn allowed(&self) -> bool {
         self.decision.verdict == Verdict::Allow && !self.notice_missing
+    }
+
+    /// Whose events may be taken and sent now. What was taken stays covered while this does not fall.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        match self.decision.verdict {
+            _ if self.notice_missing => Reach::Nobody,
+            Verdict::Allow => Reach::Everybody,
+            Verdict::Deny if self.default == ToolDefault::OptIn && self.decision.by == Layer::Default => {
+                Reach::Claims
+            }
+            Verdict::Deny => Reach::Nobody,
+        }
     }
 }
 
@@ -231,6 +255,18 @@ mod tests {
             },
         );
         assert!(!Policy::new(parts).tool_with_rows("t").allowed());
+    }
+
+    #[test]
+    fn an_opt_in_tool_reaches_those_who_claim_an_allow_until_somebody_denies() {
+        let mut parts = parts("name = \"t\"\nevents = \"any\"");
+        let reach = |parts: &Parts, tool: &str| Policy::new(parts.clone()).tool_with_rows(tool).reach();
+        assert_eq!(reach(&parts, "t"), Reach::Claims);
+        assert_eq!(reach(&parts, "no-manifest"), Reach::Nobody);
+        parts.user = UserConsent::parse("c", "[tools]\nt = true");
+        assert_eq!(reach(&parts, "t"), Reach::Everybody);
+        parts.user = UserConsent::parse("c", "[tools]\nt = false");
+        assert_eq!(reach(&parts, "t"), Reach::Nobody);
     }
 
     #[test]

@@ -112,7 +112,7 @@ async fn live(
         known,
     ));
     // Before the socket is there and before anything is sent: what was withdrawn while nobody ran.
-    let purged = crate::control::purge_withdrawn(&queue, &consent.current(), world.clock.now()).await?;
+    let purged = crate::control::purge_withdrawn_at_start(&queue, &consent.current(), world.clock.now()).await?;
     if purged.queued + purged.parked > 0 {
         info!(
             rows = purged.queued + purged.parked,

@@ -1,11 +1,12 @@
-//! Consent epochs: a number for each tool that grows with every withdrawal, kept across restarts, so
-//! that a later `allow` releases nothing that was written before it (I3).
+//! Consent epochs: a number for each tool that grows with every withdrawal, and with the first allow after
+//! one, kept across restarts: a later `allow` releases nothing that was written before it, and a purge that
+//! comes late erases nothing that was written after it (I3).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use telemetry_policy::Policy;
+use telemetry_policy::{Policy, Reach};
 
 /// The file in the state directory.
 const FILE: &str = "consent-epochs.json";
@@ -13,7 +14,26 @@ const FILE: &str = "consent-epochs.json";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Epoch {
     epoch: u64,
-    allowed: bool,
+    reach: Kept,
+}
+
+/// [`Reach`], as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kept {
+    Nobody,
+    Claims,
+    Everybody,
+}
+
+impl From<Reach> for Kept {
+    fn from(reach: Reach) -> Self {
+        match reach {
+            Reach::Nobody => Self::Nobody,
+            Reach::Claims => Self::Claims,
+            Reach::Everybody => Self::Everybody,
+        }
+    }
 }
 
 /// The epochs of all tools that ever had rows.
@@ -35,18 +55,18 @@ impl Epochs {
         Self { tools, dirty: false }
     }
 
-    /// Starts a new epoch for each of `known` that was allowed and is not any more.
+    /// Starts a new epoch for each of `known` that reaches fewer than before, or somebody after nobody.
     pub fn settle(&mut self, known: &BTreeSet<String>, policy: &Policy) {
         for tool in known {
-            let allowed = policy.tool_with_rows(tool).allowed();
+            let reach = Kept::from(policy.tool_with_rows(tool).reach());
             match self.tools.get_mut(tool) {
                 None => {
-                    self.tools.insert(tool.clone(), Epoch { epoch: 1, allowed });
+                    self.tools.insert(tool.clone(), Epoch { epoch: 1, reach });
                     self.dirty = true;
                 }
-                Some(known) if known.allowed != allowed => {
-                    known.epoch += u64::from(known.allowed);
-                    known.allowed = allowed;
+                Some(known) if known.reach != reach => {
+                    known.epoch += u64::from(reach < known.reach || known.reach == Kept::Nobody);
+                    known.reach = reach;
                     self.dirty = true;
                 }
                 Some(_) => {}
@@ -100,13 +120,13 @@ mod tests {
             ("true", 1),
             ("false", 2),
             ("false", 2),
-            ("true", 2),
-            ("false", 3),
+            ("true", 3),
+            ("false", 4),
         ] {
             epochs.settle(&known, &policy(word));
             assert_eq!(epochs.current()["t"], epoch);
         }
         epochs.save(home.path()).unwrap();
-        assert_eq!(Epochs::read(home.path()).current()["t"], 3);
+        assert_eq!(Epochs::read(home.path()).current()["t"], 4);
     }
 }

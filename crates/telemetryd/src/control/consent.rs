@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use telemetry_policy::{Manifest, Policy};
+use telemetry_policy::{Manifest, Policy, Reach};
 use telemetry_protocol::consent::Verdict;
 use telemetry_protocol::reason::ErrorCode;
 use telemetry_protocol::request::ConsentAction;
@@ -109,8 +109,8 @@ impl Service {
     }
 }
 
-/// Erases the rows, queued and parked, and the sent bodies, of every tool that has some and may not send
-/// any more; each purge is booked (I2, I3).
+/// Erases the rows, queued and parked, and the sent bodies, of every tool that has some which consent does
+/// not cover any more; each purge is booked (I2, I3). What is accepted meanwhile, after a later allow, stays.
 ///
 /// # Errors
 /// What the queue said; a part may have been purged.
@@ -119,13 +119,51 @@ pub(crate) async fn purge_withdrawn(
     policy: &Policy,
     now: telemetry_queue::Moment,
 ) -> Result<Purged, QueueError> {
+    purge_below(queue, now, |tool| {
+        let tool = policy.tool_with_rows(tool);
+        match tool.reach() {
+            Reach::Nobody => Some(tool.epoch + 1),
+            Reach::Claims if tool.epoch > 1 => Some(tool.epoch),
+            Reach::Claims | Reach::Everybody => None,
+        }
+    })
+    .await
+}
+
+/// The same before anything can be accepted: of a tool that is denied goes everything, whatever its epoch.
+///
+/// # Errors
+/// What the queue said; a part may have been purged.
+pub(crate) async fn purge_withdrawn_at_start(
+    queue: &telemetry_queue::Queue,
+    policy: &Policy,
+    now: telemetry_queue::Moment,
+) -> Result<Purged, QueueError> {
+    purge_below(queue, now, |tool| {
+        let tool = policy.tool_with_rows(tool);
+        match tool.reach() {
+            Reach::Nobody => Some(u64::MAX),
+            Reach::Claims if tool.epoch > 1 => Some(tool.epoch),
+            Reach::Claims | Reach::Everybody => None,
+        }
+    })
+    .await
+}
+
+/// Purges, of every tool that has books, what was accepted below the epoch that `below` says, if it says one.
+async fn purge_below(
+    queue: &telemetry_queue::Queue,
+    now: telemetry_queue::Moment,
+    below: impl Fn(&str) -> Option<u64>,
+) -> Result<Purged, QueueError> {
     let books = queue.books(None).await?;
     let tools: BTreeSet<Arc<str>> = books.into_iter().map(|book| book.lane.tool).collect();
     let mut sum = Purged::default();
     for tool in tools {
-        if !policy.tool_with_rows(&tool).allowed() {
+        if let Some(epoch) = below(&tool) {
             let filter = Filter {
                 tool: Some(tool),
+                epoch_below: (epoch < u64::MAX).then_some(epoch),
                 ..Filter::default()
             };
             let purged = queue.purge(filter, PurgeReason::Consent, now).await?;

@@ -23,7 +23,7 @@ use telemetry_protocol::time::Rfc3339;
 use telemetry_queue::{Queue, QueueError};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use self::consent::purge_withdrawn;
+pub(crate) use self::consent::{purge_withdrawn, purge_withdrawn_at_start};
 use self::tail::Tail;
 use crate::clock::Clock;
 use crate::config::{Checked, Loaded, Places, Problems};

@@ -182,7 +182,8 @@ impl Service {
 /// The body as it went; `None` where the log does not have all of it any more.
 fn body_of(batch: &Sent) -> Option<String> {
     let meta = Meta::from_text(&batch.meta)?;
-    if batch.members.len() != usize::try_from(batch.events).unwrap_or(usize::MAX) {
+    let erased = batch.members.iter().any(|event| event.payload.is_empty());
+    if erased || batch.members.len() != usize::try_from(batch.events).unwrap_or(usize::MAX) {
         return None;
     }
     let events: Vec<Event<'_>> = batch

@@ -5,25 +5,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use telemetry_delivery::Gate;
+use telemetry_policy::Reach;
 use telemetry_queue::{Claimed, Filter};
 
 use crate::consent::Consent;
 
-/// A batch's gate: its tools, each with the oldest epoch among its events.
+/// A batch's gate: its tools, each with the oldest and the newest epoch among its events.
 #[derive(Debug)]
 pub(super) struct BatchGate<'c> {
     consent: &'c Consent,
-    tools: BTreeMap<Arc<str>, u64>,
+    tools: BTreeMap<Arc<str>, (u64, u64)>,
 }
 
 impl<'c> BatchGate<'c> {
     pub(super) fn new(consent: &'c Consent, batch: &Claimed) -> Self {
-        let mut tools: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        let mut tools: BTreeMap<Arc<str>, (u64, u64)> = BTreeMap::new();
         for event in &batch.events {
             match tools.get_mut(&event.tool) {
-                Some(oldest) => *oldest = event.epoch.min(*oldest),
+                Some((oldest, newest)) => {
+                    *oldest = event.epoch.min(*oldest);
+                    *newest = event.epoch.max(*newest);
+                }
                 None => {
-                    tools.insert(Arc::clone(&event.tool), event.epoch);
+                    tools.insert(Arc::clone(&event.tool), (event.epoch, event.epoch));
                 }
             }
         }
@@ -33,22 +37,17 @@ impl<'c> BatchGate<'c> {
     /// What must be purged before the rest may go; empty when the gate is open.
     pub(super) fn withdrawn(&self) -> Vec<Filter> {
         let policy = self.consent.current();
-        let withdrawn = self.tools.iter().filter_map(|(name, oldest)| {
+        let withdrawn = self.tools.iter().filter_map(|(name, (oldest, newest))| {
             let tool = policy.tool_with_rows(name);
-            let filter = Filter {
-                tool: Some(Arc::clone(name)),
-                ..Filter::default()
+            let below = match tool.reach() {
+                Reach::Nobody => Some(tool.epoch.max(*newest) + 1),
+                Reach::Claims | Reach::Everybody => (*oldest < tool.epoch).then_some(tool.epoch),
             };
-            if !tool.allowed() {
-                Some(filter)
-            } else if *oldest < tool.epoch {
-                Some(Filter {
-                    epoch_below: Some(tool.epoch),
-                    ..filter
-                })
-            } else {
-                None
-            }
+            below.map(|epoch| Filter {
+                tool: Some(Arc::clone(name)),
+                epoch_below: Some(epoch),
+                ..Filter::default()
+            })
         });
         withdrawn.collect()
     }
