@@ -11,4 +11,8 @@ mod vectors;
 mod delivery;
 mod secrets;
 
+mod clients;
+mod consent;
+
+mod kill;
 mod life;

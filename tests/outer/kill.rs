@@ -1,0 +1,206 @@
+//! The daemon killed with -9 in the middle of its work: no acknowledged event is lost, what comes twice comes with its
+//! own ids, and the books balance (I1, I5, I8).
+
+use std::collections::BTreeSet;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+use telemetry_testkit::sink::{Script, Step};
+use telemetry_testkit::{Collector, DEADLINE, Daemon, Deadline, Heard, Tool, eventually};
+
+use crate::stage::{TOOL, ask, booked, destination, home, id, parked, status};
+
+/// Lives of a daemon in one test.
+const ROUNDS: usize = 20;
+
+/// Clients that write all the time.
+const WRITERS: u64 = 3;
+
+/// What the clients heard, over all lives.
+#[derive(Default)]
+struct Heard3 {
+    acknowledged: Mutex<BTreeSet<String>>,
+    sent: Mutex<BTreeSet<String>>,
+    next: AtomicU64,
+    end: AtomicBool,
+}
+
+impl Heard3 {
+    /// One client: writes bursts, hears answers, connects again when it is cut off, and resends what nobody answered.
+    fn write(&self, socket: &Path, ack: &str, seed: u64) {
+        let mut rng = Rng::with_seed(seed);
+        let mut unanswered: Vec<Value> = Vec::new();
+        while !self.end.load(Ordering::Relaxed) {
+            let Ok(mut tool) = Tool::try_connect(socket) else {
+                std::thread::yield_now();
+                continue;
+            };
+            self.one_connection(&mut tool, &mut unanswered, ack, &mut rng);
+        }
+    }
+
+    fn one_connection(&self, tool: &mut Tool, unanswered: &mut Vec<Value>, ack: &str, rng: &mut Rng) {
+        while !self.end.load(Ordering::Relaxed) {
+            let fresh = rng.u64(1..40);
+            let first = self.next.fetch_add(fresh, Ordering::Relaxed);
+            unanswered.extend((first..first + fresh).map(|n| {
+                json!({"tool": TOOL, "event": "ran", "id": id(n), "ack": ack, "properties": {"s": "x".repeat(rng.usize(0..400))}})
+            }));
+            let lines: String = unanswered.iter().map(|event| format!("{event}\n")).collect();
+            self.sent.lock().unwrap().extend(unanswered.iter().map(id_of));
+            if tool.try_send_bytes(lines.as_bytes()).is_err() {
+                return;
+            }
+            let mut answered = 0;
+            while answered < unanswered.len() {
+                // The daemon may die in the middle of a line: that one was not heard.
+                let line = match hear(tool) {
+                    Some(line) => line,
+                    None => break,
+                };
+                let answer: Value = serde_json::from_str(&line).expect("an answer is JSON");
+                if answer["error"] == "shutting_down" {
+                    break;
+                }
+                assert_eq!(answer["ok"], true, "{answer}");
+                assert_eq!(answer["id"], unanswered[answered]["id"], "answers come in order");
+                self.acknowledged.lock().unwrap().insert(id_of(&answer));
+                answered += 1;
+            }
+            let all = answered == unanswered.len();
+            unanswered.drain(..answered);
+            if !all {
+                return;
+            }
+        }
+    }
+}
+
+fn id_of(value: &Value) -> String {
+    value["id"].as_str().expect("an id").to_owned()
+}
+
+/// A whole line, or nothing when the daemon died.
+fn hear(tool: &mut Tool) -> Option<String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tool.hear(DEADLINE)))
+        .ok()
+        .and_then(|heard| match heard {
+            Heard::Line(line) => Some(line),
+            Heard::Nothing | Heard::Closed => None,
+        })
+}
+
+/// Kills a daemon `ROUNDS` times at random moments while clients write and the endpoint has its troubles.
+fn lives(ack: &str, seed: u64, script: Script) {
+    let mut rng = Rng::with_seed(seed);
+    let endpoint = Collector::builder()
+        .script(script)
+        .expect_tool(TOOL)
+        .expect_duplicates()
+        .expect_undecodable()
+        .start();
+    let home = home();
+    let config = "batch = { max_events = 60, max_wait = \"20ms\" }\nretry = { initial = \"10ms\", max = \"50ms\", spread = \"0s\" }\n";
+    let mut daemon = Daemon::start(&home, &destination(&endpoint.url(), config));
+    let heard = Heard3::default();
+    std::thread::scope(|scope| {
+        let (heard, socket) = (&heard, daemon.socket());
+        for writer in 0..WRITERS {
+            let socket = socket.clone();
+            scope.spawn(move || heard.write(&socket, ack, seed * 100 + writer));
+        }
+        for round in 0..ROUNDS {
+            let until = Deadline::after(Duration::from_millis(rng.u64(5..120)));
+            eventually("the moment of the kill", DEADLINE, || {
+                until.left().is_none().then_some(())
+            });
+            daemon.restart();
+            assert!(
+                !daemon.log().contains("do not balance"),
+                "round {round}: {}",
+                daemon.log()
+            );
+            status(&daemon);
+        }
+        heard.end.store(true, Ordering::Relaxed);
+    });
+    let acknowledged = heard.acknowledged.into_inner().unwrap();
+    assert!(
+        acknowledged.len() > ROUNDS,
+        "only {} events were acknowledged",
+        acknowledged.len()
+    );
+    eventually("nothing is left", DEADLINE, || {
+        ask(&daemon, &json!({"op": "flush"}));
+        (status(&daemon)["queue"]["events"] == 0).then_some(())
+    });
+    let aside: BTreeSet<String> = parked(&daemon).iter().map(id_of).collect();
+    let arrived = endpoint.ids();
+    let lost: Vec<&String> = acknowledged
+        .iter()
+        .filter(|id| !arrived.contains(*id) && !aside.contains(*id))
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "{} of {} acknowledged events are lost: {lost:?}\n{}",
+        lost.len(),
+        acknowledged.len(),
+        daemon.log()
+    );
+    let sent = heard.sent.into_inner().unwrap();
+    assert!(arrived.is_subset(&sent), "the endpoint got what nobody sent");
+    let shown = status(&daemon);
+    let (accepted, delivered) = (booked(&shown, "accepted"), booked(&shown, "delivered"));
+    assert_eq!(accepted, delivered + aside.len() as u64, "{shown}");
+    assert_eq!(
+        accepted,
+        (arrived.union(&aside).count()) as u64,
+        "each was accepted once, whatever was resent"
+    );
+    assert_eq!(booked(&shown, "lost"), 0);
+}
+
+#[test]
+fn after_twenty_kills_no_acknowledged_event_is_lost_and_the_books_balance() {
+    lives("queued", 1, Script::new());
+}
+
+#[test]
+fn after_twenty_kills_no_synced_event_is_lost() {
+    lives("synced", 2, Script::new());
+}
+
+#[test]
+fn after_twenty_kills_before_an_endpoint_with_every_trouble_no_event_is_lost() {
+    let script = Script::new()
+        .then(Step::status(503).every(5))
+        .then(Step::status(500).store(true).every(7))
+        .then(Step::reset().every(11))
+        .then(Step::half(20).store(true).every(13))
+        .then(Step::too_large(9_000));
+    lives("queued", 3, script);
+}
+
+#[test]
+fn a_kill_before_any_answer_leaves_a_daemon_that_starts() {
+    let home = home();
+    home.write_config(&destination("http://127.0.0.1:9/", ""));
+    let mut rng = Rng::with_seed(4);
+    for _ in 0..ROUNDS {
+        let mut started = Daemon::builder(&home).spawn();
+        let until = Deadline::after(Duration::from_micros(rng.u64(0..25_000)));
+        while until.left().is_some() {
+            // A client that comes at any moment is served or refused.
+            let _ = UnixStream::connect(home.socket());
+        }
+        started.kill();
+    }
+    let daemon = Daemon::builder(&home).start();
+    assert!(!daemon.log().contains("corrupt"), "{}", daemon.log());
+    assert_eq!(status(&daemon)["queue"]["events"], 0);
+}
