@@ -114,6 +114,14 @@ impl Store {
         };
         self.add_losses(batch.uid, batch.destination, batch.losses)?;
         self.let_wait(&batch.members)?;
+        if let Some(of) = self.state.roots.get_mut(&batch.root) {
+            of.events = of.events.saturating_sub(batch.events);
+            if batch.refused != 0 {
+                of.refused = of.refused.saturating_sub(batch.events);
+                of.waiting.retain(|&waiting| waiting != n);
+            }
+            self.write_root(batch.root)?;
+        }
         if batch.refused == 0 {
             self.piece_gone(batch.root)?;
         }

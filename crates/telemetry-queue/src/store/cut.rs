@@ -33,10 +33,10 @@ impl Store {
             of.mixed = true;
             parked += self.park_refused(root)?;
         }
-        let refuses_everything = self.piece_gone(root)?;
+        let decided = self.piece_gone(root)?;
         Ok(Settled {
-            parked,
-            refuses_everything,
+            parked: parked + decided.parked,
+            ..decided
         })
     }
 
@@ -83,10 +83,10 @@ impl Store {
             Some(of) if of.mixed || of.delivered > 0 => self.park_refused(root)?,
             _ => 0,
         };
-        let refuses_everything = self.piece_gone(root)?;
+        let decided = self.piece_gone(root)?;
         Ok(Settled {
-            parked,
-            refuses_everything,
+            parked: parked + decided.parked,
+            ..decided
         })
     }
 
@@ -101,35 +101,47 @@ impl Store {
         Ok(parked)
     }
 
-    /// One piece less can be claimed. With the last the root is decided: `true` where it refused everything.
-    pub(crate) fn piece_gone(&mut self, root: u64) -> rusqlite::Result<bool> {
+    /// One piece less can be claimed. With the last the root is decided.
+    pub(crate) fn piece_gone(&mut self, root: u64) -> rusqlite::Result<Settled> {
         let Some(of) = self.state.roots.get_mut(&root) else {
-            return Ok(false);
+            return Ok(Settled::default());
         };
         of.open = of.open.saturating_sub(1);
         if of.open > 0 {
             self.write_root(root)?;
-            return Ok(false);
+            return Ok(Settled::default());
         }
         let Some(of) = self.state.roots.remove(&root) else {
-            return Ok(false);
+            return Ok(Settled::default());
         };
         self.execute("DELETE FROM root WHERE n = ?1", [stored(root)])?;
-        // Delivered or mixed ones were parked when that became known: whoever still waits was refused alike.
-        let everything = !of.waiting.is_empty() && of.refused >= of.events;
-        for n in of.waiting {
-            self.dissolve(n)?;
+        // Delivered or mixed ones were parked when that became known: whoever still waits was refused alike. Where
+        // some of the root were purged, evicted or expired meanwhile, it takes as many to accuse the destination.
+        if of.refused >= of.events.max(u64::from(WHOLE)) {
+            for n in of.waiting {
+                self.dissolve(n)?;
+            }
+            return Ok(Settled {
+                parked: 0,
+                refuses_everything: true,
+            });
         }
-        Ok(everything)
+        let parked = self.park_all(of.waiting)?;
+        Ok(Settled {
+            parked,
+            refuses_everything: false,
+        })
     }
 
     /// Parks the refused events of a root that waited. Returns how many.
     fn park_refused(&mut self, root: u64) -> rusqlite::Result<u32> {
-        let Some(of) = self.state.roots.get_mut(&root) else {
-            return Ok(0);
-        };
+        let waiting = self.state.roots.get_mut(&root).map(|of| std::mem::take(&mut of.waiting));
+        self.park_all(waiting.unwrap_or_default())
+    }
+
+    fn park_all(&mut self, refused: Vec<u64>) -> rusqlite::Result<u32> {
         let mut parked = 0;
-        for n in std::mem::take(&mut of.waiting) {
+        for n in refused {
             let (status, answer): (u16, Option<Vec<u8>>) = self
                 .connection
                 .prepare_cached("SELECT refused, answer FROM batch WHERE n = ?1")?
