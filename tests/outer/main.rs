@@ -14,5 +14,6 @@ mod secrets;
 mod clients;
 mod consent;
 
+mod disk;
 mod kill;
 mod life;
