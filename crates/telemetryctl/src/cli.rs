@@ -33,7 +33,7 @@ pub(crate) struct Global {
     /// Print JSON: lists are one object a line
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
-    /// When to colour
+    /// When to colour; auto: on a terminal, unless NO_COLOR is set
     #[arg(
         long,
         global = true,
@@ -48,11 +48,8 @@ pub(crate) struct Global {
 /// When to colour.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum When {
-    /// On a terminal, unless NO_COLOR is set
     Auto,
-    /// Also into a pipe
     Always,
-    /// Not at all
     Never,
 }
 

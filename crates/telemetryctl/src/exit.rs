@@ -31,10 +31,10 @@ impl From<Exit> for ExitCode {
 
 /// The last lines of `telemetryctl --help`.
 pub(crate) const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage, 3 no daemon, 4 declined by consent (only with --strict),
+Exit codes: 0 done, 1 failed, 2 usage, 3 no daemon, 4 declined by consent (only with --strict), \
 5 timed out waiting, 77 not permitted, 78 bad configuration.
 
-Environment: TELEMETRYD_SOCKET, TELEMETRYD_CONFIG_DIR, TELEMETRYD_STATE_DIR and TELEMETRYD_MACHINE_DIR
+Environment: TELEMETRYD_SOCKET, TELEMETRYD_CONFIG_DIR, TELEMETRYD_STATE_DIR and TELEMETRYD_MACHINE_DIR \
 name places; TELEMETRYD_BIN names the daemon's program; NO_COLOR turns colour off.";
 
 #[cfg(test)]

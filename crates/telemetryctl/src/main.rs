@@ -24,7 +24,7 @@ use telemetry_client::Surroundings;
 
 use crate::cli::Cli;
 use crate::exit::Exit;
-use crate::screen::Screen;
+use crate::screen::{RED, Screen, styled};
 
 /// What every command is told.
 pub(crate) struct Context {
@@ -48,7 +48,8 @@ fn main() -> ExitCode {
             // What was written before belongs in front of the error.
             let closed = screen.flush().is_err();
             if !failure.is_silent() {
-                screen.talk(&failure.to_string());
+                let text = failure.to_string();
+                screen.talk(&text.replacen("error:", &styled(RED, "error:"), 1));
             }
             if closed && failure.exit == Exit::Done {
                 Exit::Done.into()

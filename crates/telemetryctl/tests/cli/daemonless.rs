@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{Reply, World};
 
 #[test]
 fn status_without_a_daemon_shows_consent_and_is_3() {
@@ -132,4 +132,15 @@ fn completions_and_the_manual_are_made_from_the_commands() {
     std::fs::create_dir(world.path("man")).unwrap();
     assert_eq!(world.run(&["man", "--dir", "man"]).code, 0);
     assert!(world.path("man/telemetryctl-queue-purge.1").exists());
+}
+
+#[test]
+fn a_daemon_that_hangs_does_not_keep_consent_from_being_explained() {
+    let world = World::new();
+    world.manifest("kedro", "opt-out");
+    world.manifest("dlt", "opt-in");
+    let _daemon = world.daemon(|_| Reply::Silence);
+    let values = world.run(&["consent", "show", "--json"]).values();
+    assert_eq!(values.len(), 2);
+    assert_eq!(values[1]["verdict"], "allow");
 }

@@ -3,6 +3,7 @@
 //! word against sending never depends on one: then the file is written here, and the queue is purged by
 //! `telemetryd --purge`.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use clap::Args;
@@ -236,11 +237,13 @@ fn because(fact: &Fact) -> String {
 /// Erases what consent no longer covers where no daemon runs. `telemetryd` takes the lock, applies consent
 /// and ends; nothing here opens the queue.
 fn purge(context: &Context, receipt: &mut Receipt) {
-    let has_queue = context
-        .surroundings
-        .user
-        .as_ref()
-        .is_some_and(|dirs| dirs.state.join("queue.db").exists());
+    let state = context.surroundings.user.as_ref().map(|dirs| dirs.state.clone());
+    // Where the state directory is on a network, the daemon keeps the queue here instead.
+    let local = format!("/var/tmp/telemetryd-{}", rustix::process::geteuid().as_raw());
+    let has_queue = state
+        .into_iter()
+        .chain([PathBuf::from(local)])
+        .any(|directory| directory.join("queue.db").exists());
     if !has_queue {
         return;
     }

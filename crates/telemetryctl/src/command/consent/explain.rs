@@ -78,9 +78,7 @@ impl Which {
             Some(tool) => vec![tool.clone()],
             None => {
                 let mut tools: Vec<String> = policy.tools().map(|(name, _)| name.to_owned()).collect();
-                if let Some(daemon) = &mut daemon {
-                    tools.extend(known(daemon));
-                }
+                tools.extend(heard(&mut daemon, known).unwrap_or_default());
                 tools.sort_unstable();
                 tools.dedup();
                 tools
@@ -90,12 +88,22 @@ impl Which {
             .into_iter()
             .map(|tool| {
                 let here = policy.tool_with_rows(&tool);
-                let said = daemon.as_mut().and_then(|daemon| ask(daemon, &tool));
+                let said = heard(&mut daemon, |daemon| ask(daemon, &tool)).flatten();
                 let decision = joined(here.facts, here.default, &here.default_source, said.as_ref());
                 (tool, decision)
             })
             .collect()
     }
+}
+
+/// What a daemon says, where there is one. One that has failed once is not asked again: each time could take
+/// as long as the patience with it lasts, and there is still our own word.
+fn heard<T>(daemon: &mut Option<Daemon>, ask: impl FnOnce(&mut Daemon) -> Result<T, Failure>) -> Option<T> {
+    let said = ask(daemon.as_mut()?);
+    if said.is_err() {
+        *daemon = None;
+    }
+    said.ok()
 }
 
 /// The decision about one tool as this process sees it, with the daemon's word where one answers.
@@ -109,27 +117,25 @@ pub(super) fn decision(context: &Context, tool: &str) -> Decision {
 }
 
 /// The tools that the daemon knows.
-fn known(daemon: &mut Daemon) -> Vec<String> {
+fn known(daemon: &mut Daemon) -> Result<Vec<String>, Failure> {
     let mut tools = Vec::new();
-    // Without the daemon's list there is still ours.
-    let _ = daemon.list(&json!({ "op": "tools", "action": "list" }), |line| {
+    daemon.list(&json!({ "op": "tools", "action": "list" }), |line| {
         tools.push(line.word("tool").to_owned());
         Ok(())
-    });
+    })?;
     tools.retain(|tool| telemetry_protocol::limits::is_tool_name(tool));
-    tools
+    Ok(tools)
 }
 
 /// The daemon's chain about one tool.
-fn ask(daemon: &mut Daemon, tool: &str) -> Option<Map<String, Value>> {
+fn ask(daemon: &mut Daemon, tool: &str) -> Result<Option<Map<String, Value>>, Failure> {
     let request = json!({ "op": "consent", "action": "explain", "tool": tool });
     let mut said = None;
-    // Without the daemon's word there is still ours.
-    let _ = daemon.list(&request, |line| {
+    daemon.list(&request, |line| {
         said = Some(line.value);
         Ok(())
-    });
-    said.filter(|said| said.contains_key("chain"))
+    })?;
+    Ok(said.filter(|said| said.contains_key("chain")))
 }
 
 /// Our facts and the daemon's in one decision. The manifest's default is the daemon's to know: it has the

@@ -28,7 +28,7 @@ use crate::policy;
 use crate::screen::{GREEN, RED, Screen, styled};
 use crate::words::{bytes, plain};
 
-/// Show the whole way of an event: three tools, a crash, an outage, and the books at the end
+/// Show the whole way of an event, with an outage and a crash
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Runs in a temporary directory with a daemon and an endpoint of its own, on loopback, in a few seconds. It reads \

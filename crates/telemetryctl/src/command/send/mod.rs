@@ -59,14 +59,14 @@ pub(crate) struct Send {
 }
 
 const LINES: &str = "\
-With --stdin each line is an event as the protocol has it: {\"tool\":…,\"event\":…,\"properties\":{…}}. What a line
-lacks is filled in: tool, event and ack from the command line, id and time here. Properties from the command
-line go under the line's own. A line that is no event is reported with its number and skipped; the exit code is
-then 1. Lines are sent as they come, and their answers read in groups.
+With --stdin each line is an event as the protocol has it: {\"tool\":…,\"event\":…,\"properties\":{…}}. What a \
+line lacks is filled in: tool, event and ack from the command line, id and time here. Properties from the \
+command line go under the line's own. A line that is no event is reported with its number and skipped; the \
+exit code is then 1. Lines are sent as they come.
 
-A script is never failed for what is not its doing: where no daemon is there, or consent says no, the exit code
-is 0 and nothing is said unless stderr is a terminal or --verbose is given. --strict makes those errors: 3 where
-no daemon is there, 4 where consent said no, 5 where it did not answer in time, 1 where it refused.";
+A script is never failed for what is not its doing: where no daemon is there, or consent says no, the exit \
+code is 0, and nothing is said unless stderr is a terminal or --verbose is given. --strict makes those errors: \
+3 where no daemon is there, 4 where consent said no, 5 where it did not answer in time, 1 where it refused.";
 
 /// `ack` on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
