@@ -100,13 +100,12 @@ pub fn push(out: &mut Vec<u8>, line: &serde_json::Value) {
     out.push(b'\n');
 }
 
-/// `too_large`: the line's length, or "more than" where the rest was skipped unread.
+/// `too_large`: a line of `length` bytes.
 #[must_use]
-pub fn too_large(length: usize, whole: bool, limit: usize) -> EventAnswer {
-    let more = if whole { "" } else { "more than " };
+pub fn too_large(length: usize, limit: usize) -> EventAnswer {
     EventAnswer::Error {
         code: ErrorCode::TooLarge,
-        message: format!("event is {more}{length} bytes; the limit is {limit} (limits.max_event_bytes)"),
+        message: format!("event is {length} bytes; the limit is {limit} (limits.max_event_bytes)"),
         id: None,
     }
 }
@@ -136,7 +135,7 @@ mod tests {
             id: Some(Uuid::nil()),
         }
         .write(&mut out);
-        too_large(70_211, true, 65_536).write(&mut out);
+        too_large(70_211, 65_536).write(&mut out);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\"by\":\"machine\"") && text.contains("\"id\":\"00000000-"));
         assert!(text.contains("event is 70211 bytes; the limit is 65536 (limits.max_event_bytes)"));

@@ -74,20 +74,6 @@ closed_list! {
     }
 }
 
-closed_list! {
-    /// Why a line or an event was turned away before it was accepted; counted, never stored.
-    Turned {
-        /// A last line without a newline.
-        Truncated = "truncated",
-        /// An answer `ok: false`, whatever its code.
-        Refused = "refused",
-        /// Consent said no.
-        Declined = "declined",
-        /// The same (uid, tool, id) is queued or in the sent log.
-        Duplicate = "duplicate",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{ErrorCode, LossReason};

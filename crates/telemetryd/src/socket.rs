@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use telemetry_protocol::limits::BACKLOG;
 use telemetry_protocol::place::check_socket_path;
 
@@ -141,19 +142,30 @@ fn refuse_live(path: &Path) -> Result<(), SocketError> {
             source,
         }),
         Ok(found) if !found.file_type().is_socket() => Err(SocketError::NotASocket(path.to_owned())),
-        Ok(_) => match UnixStream::connect(path) {
-            Ok(stream) => Err(SocketError::Taken {
+        Ok(_) => match probe(path) {
+            Ok(pid) => Err(SocketError::Taken {
                 path: path.to_owned(),
-                pid: peer_pid(&stream),
+                pid,
             }),
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(SocketError::Io {
+            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(()),
+            Err(error) => Err(SocketError::Io {
                 attempt: "probe",
                 path: path.to_owned(),
-                source,
+                source: error.into(),
             }),
         },
+    }
+}
+
+/// Connects without waiting: who listens, where the system says. A full backlog is a live daemon too.
+fn probe(path: &Path) -> Result<Option<i32>, Errno> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
+    let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    match connect(&socket, &SocketAddrUnix::new(path)?) {
+        Ok(()) => Ok(peer_pid(&UnixStream::from(socket))),
+        Err(Errno::AGAIN | Errno::INPROGRESS) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -15,7 +15,8 @@ use crate::phase::{Phase, reached};
 /// How long a `flush` waits when nobody says.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// What has to leave before a flush is done: for each destination, how many have left by then.
+/// What has to leave before a flush is done: for each destination, how many have left by then. Rows are
+/// counted, not followed: where a younger one of another tool goes first, by fairness, it counts as well.
 type Marks = BTreeMap<Arc<str>, u64>;
 
 impl Service {
@@ -56,9 +57,10 @@ impl Service {
                     .await;
             }
             tokio::select! {
-                _ = view.changed() => {}
-                _ = states.changed() => {}
-                () = reached(&mut phase, Phase::Stopping) => timed_out = true,
+                changed = view.changed() => timed_out |= changed.is_err(),
+                changed = states.changed() => timed_out |= changed.is_err(),
+                // The drain goes on with what is left; who waits for it would hold it up.
+                () = reached(&mut phase, Phase::Closing) => timed_out = true,
                 () = &mut deadline => timed_out = true,
             }
         }

@@ -62,29 +62,34 @@ impl Tail {
         }
     }
 
-    /// A batch was settled: delivered with a status, or some of it parked.
+    /// A batch was settled: a line for each of its events that was delivered or parked. Where a batch is only
+    /// a piece of the one that was decided, how many were parked is all that is known here.
     pub fn settled(&self, batch: &Claimed, delivered: Option<u16>, parked: u32, at_ms: i64) {
         if !self.watched() || (delivered.is_none() && parked == 0) {
             return;
         }
-        let mut tools: Vec<(&Arc<str>, u32)> = Vec::new();
-        for event in &batch.events {
-            match tools.iter_mut().find(|(tool, _)| **tool == event.tool) {
-                Some((_, count)) => *count += 1,
-                None => tools.push((&event.tool, 1)),
-            }
-        }
-        let what = if delivered.is_some() {
-            "delivered"
-        } else {
-            "parked"
-        };
         let batch_id = Uuid::from_bytes(batch.id).to_string();
-        for (tool, count) in tools {
-            let more = json!({
-                "destination": &*batch.destination, "batch_id": batch_id, "events": count, "status": delivered,
-            });
-            self.say(batch.uid, tool, what, at_ms, || more);
+        let destination = &*batch.destination;
+        if delivered.is_some() || usize::try_from(parked).is_ok_and(|parked| parked == batch.events.len()) {
+            let what = if delivered.is_some() {
+                "delivered"
+            } else {
+                "parked"
+            };
+            for event in &batch.events {
+                let id = Uuid::from_bytes(event.id).to_string();
+                self.say(batch.uid, &event.tool, what, at_ms, || {
+                    json!({ "id": id, "destination": destination, "batch_id": batch_id, "status": delivered })
+                });
+            }
+        } else if let Some(first) = batch.events.first() {
+            self.say(
+                batch.uid,
+                &first.tool,
+                "parked",
+                at_ms,
+                || json!({ "id": null, "destination": destination, "batch_id": batch_id, "events": parked }),
+            );
         }
     }
 }

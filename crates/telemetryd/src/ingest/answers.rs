@@ -1,10 +1,10 @@
 //! The answering half of a connection: answers in the order of the requests, after the commit (I1).
 //!
 //! A client that does not read is cut off after `answer_timeout` without progress, or with `max_unread`
-//! bytes of answers that it has not taken; until then its events are still taken.
+//! bytes of answers that it has not taken. Until then events that come are still answered into memory; a
+//! control request waits until the client has taken what was said before.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,11 +14,12 @@ use telemetry_protocol::reason::ErrorCode;
 use telemetry_protocol::request::Control;
 use telemetry_queue::{Appended, ErrorKind, QueueError};
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::intake::Slot;
+use super::intake::{Slot, Watched};
 use super::{Peer, Shared};
 use crate::config::Limits;
+use crate::control::tail::Tail;
 use crate::counters::Counters;
 
 /// Answers of this size are written before more are gathered.
@@ -30,7 +31,7 @@ pub(super) type AppendAnswer = oneshot::Receiver<Result<Vec<Appended>, QueueErro
 /// What is to be answered next.
 pub(super) enum Reply {
     /// Known already.
-    Ready(Vec<EventAnswer>),
+    Ready(Vec<Slot>),
     /// When the queue has said; `None`: it is closed.
     Appended(Option<AppendAnswer>, Vec<Slot>),
     /// By the control room.
@@ -51,10 +52,12 @@ pub struct Answers {
     /// The client has closed: what is processed for it is answered to nobody.
     gone: bool,
     reader_ended: watch::Receiver<bool>,
-    pending: Arc<AtomicUsize>,
+    room: Arc<Semaphore>,
     answer_timeout: Duration,
     max_unread: usize,
     counters: Arc<Counters>,
+    tail: Tail,
+    uid: u32,
 }
 
 impl Answers {
@@ -62,9 +65,10 @@ impl Answers {
         write: OwnedWriteHalf,
         replies: mpsc::Receiver<Reply>,
         reader_ended: watch::Receiver<bool>,
-        pending: Arc<AtomicUsize>,
+        room: Arc<Semaphore>,
         limits: &Limits,
-        counters: Arc<Counters>,
+        shared: &Shared,
+        uid: u32,
     ) -> Self {
         Self {
             write,
@@ -73,10 +77,12 @@ impl Answers {
             out: Vec::new(),
             gone: false,
             reader_ended,
-            pending,
+            room,
             answer_timeout: limits.answer_timeout,
             max_unread: limits.max_unread,
-            counters,
+            counters: Arc::clone(&shared.counters),
+            tail: shared.tail.clone(),
+            uid,
         }
     }
 
@@ -107,7 +113,7 @@ impl Answers {
                         Ok(request) => shared.service.serve(request, peer, self).await?,
                         Err(rejected) => self.out.extend(answer::rejected(&rejected)),
                     }
-                    self.done();
+                    self.done(1);
                 }
                 other => self.render(other).await,
             }
@@ -123,7 +129,7 @@ impl Answers {
                 Ok(Reply::Appended(Some(mut answer), slots)) => match answer.try_recv() {
                     Ok(said) => {
                         self.appended(said, &slots);
-                        self.done();
+                        self.done(slots.len());
                     }
                     Err(oneshot::error::TryRecvError::Empty) => {
                         self.held = Some(Reply::Appended(Some(answer), slots));
@@ -139,16 +145,16 @@ impl Answers {
         }
     }
 
-    fn done(&self) {
-        self.pending.fetch_sub(1, Ordering::Relaxed);
+    /// So many lines have been answered: the reading half may go on.
+    fn done(&self, lines: usize) {
+        self.room.add_permits(lines);
     }
 
     async fn render(&mut self, reply: Reply) {
         match reply {
-            Reply::Ready(answers) => {
-                for answer in answers {
-                    answer.write(&mut self.out);
-                }
+            Reply::Ready(slots) => {
+                self.appended(Ok(Vec::new()), &slots);
+                self.done(slots.len());
             }
             Reply::Appended(answer, slots) => {
                 let said = match answer {
@@ -157,7 +163,7 @@ impl Answers {
                 };
                 match said {
                     Some(said) => self.appended(said, &slots),
-                    None => self.each(&slots, |id, _| {
+                    None => self.each(&slots, |id, _, _| {
                         let message = "the daemon is shutting down; the event was not taken".to_owned();
                         EventAnswer::Error {
                             code: ErrorCode::ShuttingDown,
@@ -166,25 +172,37 @@ impl Answers {
                         }
                     }),
                 }
+                self.done(slots.len());
             }
             Reply::Control(_) => {}
         }
-        self.done();
     }
 
     fn appended(&mut self, said: Result<Vec<Appended>, QueueError>, slots: &[Slot]) {
         match said {
             Ok(outcomes) => {
                 let mut outcomes = outcomes.into_iter();
-                let counters = Arc::clone(&self.counters);
-                self.each(slots, |id, ack| match outcomes.next() {
-                    Some(Appended::Queued) if ack == Ack::Synced => EventAnswer::Synced(id),
-                    Some(Appended::Queued) => EventAnswer::Queued(id),
+                let (counters, tail, uid) = (Arc::clone(&self.counters), self.tail.clone(), self.uid);
+                let say = |what, watched: Option<&Watched>| {
+                    if let Some(Watched { tool, at_ms, line }) = watched {
+                        tail.say(uid, tool, what, *at_ms, || line.clone());
+                    }
+                };
+                self.each(slots, |id, ack, watched| match outcomes.next() {
+                    Some(Appended::Queued) => {
+                        say("accepted", watched);
+                        match ack {
+                            Ack::Synced => EventAnswer::Synced(id),
+                            Ack::None | Ack::Queued => EventAnswer::Queued(id),
+                        }
+                    }
                     Some(Appended::Duplicate) => {
                         counters.duplicates.add(1);
+                        say("duplicate", watched);
                         EventAnswer::Duplicate(id)
                     }
                     Some(Appended::Refused) => {
+                        say("refused", watched);
                         counters.refuse(ErrorCode::QueueFull);
                         let message =
                             "the queue takes at most 64 tools of a user, and no event larger than its limit"
@@ -215,7 +233,7 @@ impl Answers {
                     _ => format!("{error}; the event was not stored"),
                 };
                 let counters = Arc::clone(&self.counters);
-                self.each(slots, |id, _| {
+                self.each(slots, |id, _, _| {
                     counters.refuse(code);
                     EventAnswer::Error {
                         code,
@@ -227,12 +245,16 @@ impl Answers {
         }
     }
 
-    fn each(&mut self, slots: &[Slot], mut of_event: impl FnMut(uuid::Uuid, Ack) -> EventAnswer) {
+    fn each(
+        &mut self,
+        slots: &[Slot],
+        mut of_event: impl FnMut(uuid::Uuid, Ack, Option<&Watched>) -> EventAnswer,
+    ) {
         for slot in slots {
             match slot {
                 Slot::Ready(answer) => answer.write(&mut self.out),
-                Slot::Event(id, ack) => {
-                    let answer = of_event(*id, *ack);
+                Slot::Event(id, ack, watched) => {
+                    let answer = of_event(*id, *ack, watched.as_deref());
                     if *ack != Ack::None {
                         answer.write(&mut self.out);
                     }

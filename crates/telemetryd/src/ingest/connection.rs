@@ -1,42 +1,51 @@
 //! One connection: its reading half. The other half, `answers.rs`, says what became of it.
 
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::BytesMut;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::answers::{Answers, Reply};
 use super::frame::Framer;
-use super::intake::{Intake, Piece, Reading, Slot};
+use super::intake::{Intake, LINES, Reading};
 use super::{Peer, Shared};
+use crate::config::Checked;
 use crate::phase::Phase;
 
 /// Bytes of one read: about 180 events of 350 bytes, one transaction's worth.
 const READ: usize = 64 * 1024;
-/// Answers of so many reads may be outstanding; then reading waits. With [`READ`] it bounds what a
-/// connection has in the queue's channel.
-const OUTSTANDING: usize = 64;
+/// Lines whose answers may be outstanding; then reading waits (I6).
+pub(super) const OUTSTANDING: usize = 8192;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(stream: UnixStream, peer: Peer, shared: &Arc<Shared>) {
     let (read, write) = stream.into_split();
     let (sender, replies) = mpsc::channel(OUTSTANDING);
     let (ended, reader_ended) = watch::channel(false);
-    let pending = Arc::new(AtomicUsize::new(0));
+    let room = Arc::new(Semaphore::new(OUTSTANDING));
     let limits = shared.settings.borrow().limits.clone();
     let answers = Answers::new(
         write,
         replies,
         reader_ended,
-        Arc::clone(&pending),
+        Arc::clone(&room),
         &limits,
-        Arc::clone(&shared.counters),
+        shared,
+        peer.uid,
     );
     let reading = async {
-        read_lines(&read, peer, shared, &sender, &pending).await;
+        Reader {
+            read: &read,
+            peer,
+            shared,
+            replies: &sender,
+            room: &room,
+        }
+        .run()
+        .await;
         drop(sender);
         ended.send_replace(true);
     };
@@ -49,75 +58,100 @@ pub(super) async fn serve(stream: UnixStream, peer: Peer, shared: &Arc<Shared>) 
     }
 }
 
-async fn read_lines(
-    read: &OwnedReadHalf,
+struct Reader<'c> {
+    read: &'c OwnedReadHalf,
     peer: Peer,
-    shared: &Arc<Shared>,
-    replies: &mpsc::Sender<Reply>,
-    pending: &AtomicUsize,
-) {
-    let mut framer = Framer::default();
-    let mut intake = Intake::new(shared, peer);
-    let mut phase = shared.phase.clone();
-    loop {
-        let settings = Arc::clone(&shared.settings.borrow());
-        let draining = *phase.borrow() >= Phase::Closing;
-        if !draining {
-            tokio::select! {
-                ready = read.readable() => if ready.is_err() { break },
-                () = tokio::time::sleep(settings.limits.idle_timeout) => {
-                    if pending.load(Ordering::Relaxed) == 0 { break }
-                    continue;
-                }
-                () = crate::phase::reached(&mut phase, Phase::Closing) => {}
-            }
-        }
-        let mut buffer = BytesMut::with_capacity(READ);
-        match read.try_read_buf(&mut buffer) {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                // Draining ends a connection when all that reached the socket has been read.
-                if draining { break } else { continue }
-            }
-            Err(_) => break,
-        }
-        let policy = shared.consent.current();
-        let mut reading = Reading::new(&policy, &settings.limits, shared.clock.now(), buffer.len());
-        framer.lines(&buffer, settings.limits.max_event_bytes, |frame| {
-            intake.line(&frame, &mut reading)
-        });
-        drop(buffer);
-        for piece in reading.finish() {
-            let Some(reply) = hand_over(piece, shared).await else {
-                continue;
-            };
-            pending.fetch_add(1, Ordering::Relaxed);
-            if replies.send(reply).await.is_err() {
+    shared: &'c Arc<Shared>,
+    replies: &'c mpsc::Sender<Reply>,
+    room: &'c Semaphore,
+}
+
+impl Reader<'_> {
+    async fn run(&self) {
+        let mut framer = Framer::default();
+        let mut intake = Intake::new(self.shared, self.peer);
+        while let Some(bytes) = self.bytes().await {
+            if self.lines(&bytes, &mut framer, &mut intake).await.is_none() {
                 return;
             }
         }
+        if framer.unfinished() {
+            self.shared.counters.truncated.add(1);
+        }
     }
-    if framer.unfinished() {
-        shared.counters.truncated.add(1);
-    }
-}
 
-/// Hands events to the queue, in order; what is to be answered goes to the other half.
-async fn hand_over(piece: Piece, shared: &Shared) -> Option<Reply> {
-    match piece {
-        Piece::Control(request) => Some(Reply::Control(request)),
-        Piece::Events(append, slots) if append.events.is_empty() => {
-            let answers = slots.into_iter().filter_map(|slot| match slot {
-                Slot::Ready(answer) => Some(answer),
-                Slot::Event(..) => None,
+    /// The next bytes; `None` at the end: of the client's, of its time, or of what has reached the socket when
+    /// the daemon closes.
+    async fn bytes(&self) -> Option<Vec<u8>> {
+        let mut phase = self.shared.phase.clone();
+        loop {
+            let closing = *phase.borrow() >= Phase::Closing;
+            if !closing {
+                let idle_timeout = self.shared.settings.borrow().limits.idle_timeout;
+                tokio::select! {
+                    ready = self.read.readable() => ready.ok()?,
+                    () = tokio::time::sleep(idle_timeout) => {
+                        if self.room.available_permits() == OUTSTANDING { return None }
+                        continue;
+                    }
+                    () = crate::phase::reached(&mut phase, Phase::Closing) => continue,
+                }
+            }
+            let mut buffer = Vec::with_capacity(READ);
+            let read = if closing {
+                // The kernel is asked, not what is remembered of it: a connection that was just accepted is
+                // not known to be readable yet.
+                let socket = self.read.as_ref().as_fd();
+                rustix::io::read(socket, rustix::buffer::spare_capacity(&mut buffer)).map_err(Into::into)
+            } else {
+                self.read.try_read_buf(&mut buffer)
+            };
+            match read {
+                Ok(0) => return None,
+                Ok(_) => return Some(buffer),
+                Err(e) if e.kind() == ErrorKind::WouldBlock && !closing => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Some lines at a time, each time by the policy of that moment (I3). `None`: nobody answers any more.
+    async fn lines(&self, bytes: &[u8], framer: &mut Framer, intake: &mut Intake<'_>) -> Option<()> {
+        let mut at = 0;
+        while at < bytes.len() {
+            // Room first, so that nothing waits between the decision and the queue.
+            let lines = u32::try_from(LINES).unwrap_or(u32::MAX) + 1;
+            let mut room = self.room.acquire_many(lines).await.ok()?;
+            let settings: Arc<Checked> = Arc::clone(&self.shared.settings.borrow());
+            let policy = self.shared.consent.current();
+            let left = bytes.len() - at;
+            let mut reading = Reading::new(&policy, &settings.limits, self.shared.clock.now(), left);
+            at += framer.lines(&bytes[at..], settings.limits.max_event_bytes, |frame| {
+                intake.line(&frame, &mut reading)
             });
-            Some(Reply::Ready(answers.collect()))
+            let Reading {
+                append,
+                slots,
+                control,
+                ..
+            } = reading;
+            let used = slots.len() + usize::from(control.is_some());
+            if let Some(used) = room.split(used) {
+                // Given back as the answers are made.
+                used.forget();
+            }
+            drop(room);
+            if !slots.is_empty() {
+                let reply = match append.events.is_empty() {
+                    true => Reply::Ready(slots),
+                    false => Reply::Appended(self.shared.queue.send_append(append).await.ok(), slots),
+                };
+                self.replies.send(reply).await.ok()?;
+            }
+            if let Some(request) = control {
+                self.replies.send(Reply::Control(request)).await.ok()?;
+            }
         }
-        Piece::Events(append, slots) => {
-            // The bytes that the policy wrote for a declined event are none, so the arena is exact.
-            let answer = shared.queue.send_append(append).await.ok();
-            Some(Reply::Appended(answer, slots))
-        }
+        Some(())
     }
 }

@@ -1,6 +1,8 @@
 //! Lines out of bytes. What a connection holds between two reads is at most one line; an overlong line is
 //! skipped to its newline without being held (I6).
 
+use std::ops::ControlFlow;
+
 use memchr::memchr;
 
 /// What was found.
@@ -22,36 +24,50 @@ pub(super) struct Framer {
 }
 
 impl Framer {
-    /// Calls `each` for every line that ends in `bytes`, which were just read.
-    pub(super) fn lines(&mut self, mut bytes: &[u8], max: usize, mut each: impl FnMut(Frame<'_>)) {
-        while let Some(end) = memchr(b'\n', bytes) {
-            let (line, after) = (&bytes[..end], &bytes[end + 1..]);
-            bytes = after;
-            let length = self.skipped + self.rest.len() + line.len();
-            if self.skipped > 0 || length > max {
-                // `\r\n` ends a line too; its `\r` counts as little as the `\n`.
-                let limit = max + usize::from(line.last() == Some(&b'\r'));
-                if self.skipped > 0 || length > limit {
-                    each(Frame::TooLong(length));
-                    self.skipped = 0;
-                    self.rest = Vec::new();
-                    continue;
-                }
-            }
-            if self.rest.is_empty() {
-                each(Frame::Line(line));
-            } else {
-                self.rest.extend_from_slice(line);
-                each(Frame::Line(&self.rest));
-                // Given back: an idle connection holds nothing.
-                self.rest = Vec::new();
+    /// Calls `each` for the lines that end in `bytes`, which were just read, until it breaks; returns how many
+    /// bytes that took. Bytes behind the last newline are kept for the next read.
+    pub(super) fn lines(
+        &mut self,
+        bytes: &[u8],
+        max: usize,
+        mut each: impl FnMut(Frame<'_>) -> ControlFlow<()>,
+    ) -> usize {
+        let mut at = 0;
+        while let Some(end) = memchr(b'\n', &bytes[at..]) {
+            let line = &bytes[at..at + end];
+            at += end + 1;
+            if self.line(line, max, &mut each).is_break() {
+                return at;
             }
         }
-        if self.skipped > 0 || self.rest.len() + bytes.len() > max + 1 {
-            self.skipped += self.rest.len() + bytes.len();
+        let rest = &bytes[at..];
+        if self.skipped > 0 || self.rest.len() + rest.len() > max + 1 {
+            self.skipped += self.rest.len() + rest.len();
             self.rest = Vec::new();
         } else {
-            self.rest.extend_from_slice(bytes);
+            self.rest.extend_from_slice(rest);
+        }
+        bytes.len()
+    }
+
+    fn line(
+        &mut self,
+        line: &[u8],
+        max: usize,
+        each: &mut impl FnMut(Frame<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        // `\r\n` ends a line too; its `\r` counts as little as the `\n`.
+        let limit = max + usize::from(line.last() == Some(&b'\r'));
+        // Given back after each line: an idle connection holds nothing.
+        let mut rest = std::mem::take(&mut self.rest);
+        let length = std::mem::take(&mut self.skipped) + rest.len() + line.len();
+        if length > limit {
+            each(Frame::TooLong(length))
+        } else if rest.is_empty() {
+            each(Frame::Line(line))
+        } else {
+            rest.extend_from_slice(line);
+            each(Frame::Line(&rest))
         }
     }
 
@@ -68,12 +84,17 @@ mod tests {
     fn framed(text: &[u8], piece: usize, max: usize) -> (Vec<Result<Vec<u8>, usize>>, bool) {
         let (mut framer, mut found) = (Framer::default(), Vec::new());
         for bytes in text.chunks(piece) {
-            framer.lines(bytes, max, |frame| {
-                found.push(match frame {
-                    Frame::Line(line) => Ok(line.to_vec()),
-                    Frame::TooLong(length) => Err(length),
+            let mut at = 0;
+            while at < bytes.len() {
+                // Broken off after each line, as a control request does.
+                at += framer.lines(&bytes[at..], max, |frame| {
+                    found.push(match frame {
+                        Frame::Line(line) => Ok(line.to_vec()),
+                        Frame::TooLong(length) => Err(length),
+                    });
+                    ControlFlow::Break(())
                 });
-            });
+            }
             assert!(framer.rest.len() <= max + 1, "held {}", framer.rest.len());
         }
         (found, framer.unfinished())

@@ -1,7 +1,8 @@
 //! One read's lines become one append: each line is scanned once, its event goes through the policy, and
 //! only what is admitted becomes bytes for the queue (I3).
 
-use std::sync::Arc;
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::json;
 use telemetry_policy::{Admission, Policy, admit};
@@ -22,20 +23,19 @@ use crate::config::Limits;
 pub(super) enum Slot {
     /// Known already.
     Ready(EventAnswer),
-    /// The next event of the append.
-    Event(Uuid, Ack),
+    /// The next event of the append; what a watcher is to see of it, while somebody watches.
+    Event(Uuid, Ack, Option<Box<Watched>>),
 }
 
-/// What one read gave.
+/// What a watcher sees of an event.
 #[derive(Debug)]
-pub(super) enum Piece {
-    /// Events, and answers between them.
-    Events(Append, Vec<Slot>),
-    /// A control request, or why it is none.
-    Control(Result<Control, Rejected>),
+pub(super) struct Watched {
+    pub(super) tool: Box<str>,
+    pub(super) at_ms: i64,
+    pub(super) line: serde_json::Value,
 }
 
-/// Turns lines into pieces. One for each connection: it remembers the lanes that it uses.
+/// Turns lines into events for the queue. One for each connection: it remembers the lanes that it uses.
 pub(super) struct Intake<'s> {
     shared: &'s Shared,
     peer: Peer,
@@ -46,14 +46,20 @@ pub(super) struct Intake<'s> {
 /// Lanes that a connection remembers; a client speaks for one tool, a gateway for a few.
 const LANES: usize = 16;
 
-/// The state of one read.
+/// Lines that become one append: some hundred more make a transaction no cheaper.
+pub(super) const LINES: usize = 512;
+
+/// The lines that become one append, up to a control request.
 pub(super) struct Reading<'r> {
     pub(super) policy: &'r Policy,
     pub(super) limits: &'r Limits,
     pub(super) at: Moment,
-    pub(super) pieces: Vec<Piece>,
-    append: Append,
-    slots: Vec<Slot>,
+    /// The admitted events.
+    pub(super) append: Append,
+    /// What is to be answered for each line.
+    pub(super) slots: Vec<Slot>,
+    /// The control request that ended the reading, or why it is none.
+    pub(super) control: Option<Result<Control, Rejected>>,
 }
 
 impl<'r> Reading<'r> {
@@ -67,28 +73,14 @@ impl<'r> Reading<'r> {
             policy,
             limits,
             at,
-            pieces: Vec::new(),
             append,
             slots: Vec::new(),
+            control: None,
         }
     }
 
     fn ready(&mut self, answer: EventAnswer) {
         self.slots.push(Slot::Ready(answer));
-    }
-
-    fn cut(&mut self) {
-        if !self.slots.is_empty() {
-            let append = std::mem::take(&mut self.append);
-            self.append.at = self.at;
-            self.pieces
-                .push(Piece::Events(append, std::mem::take(&mut self.slots)));
-        }
-    }
-
-    pub(super) fn finish(mut self) -> Vec<Piece> {
-        self.cut();
-        self.pieces
     }
 }
 
@@ -102,14 +94,22 @@ impl<'s> Intake<'s> {
         }
     }
 
-    /// One line.
-    pub(super) fn line(&mut self, frame: &Frame<'_>, reading: &mut Reading<'_>) {
+    /// One line; breaks after a control request, or when there are enough.
+    pub(super) fn line(&mut self, frame: &Frame<'_>, reading: &mut Reading<'_>) -> ControlFlow<()> {
+        self.take(frame, reading);
+        match reading.control.is_some() || reading.slots.len() >= LINES {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn take(&mut self, frame: &Frame<'_>, reading: &mut Reading<'_>) {
         let line = match frame {
             Frame::Line(line) => *line,
             Frame::TooLong(length) => {
                 self.refuse(
                     reading,
-                    answer::too_large(*length, true, reading.limits.max_event_bytes),
+                    answer::too_large(*length, reading.limits.max_event_bytes),
                     Ack::Queued,
                 );
                 return;
@@ -130,12 +130,11 @@ impl<'s> Intake<'s> {
                 );
             }
             Ok(object) if object.get("op").is_some() => {
-                reading.cut();
                 let request = Control::parse(object.text);
                 if let Err(rejected) = &request {
                     self.shared.counters.refuse(rejected.code);
                 }
-                reading.pieces.push(Piece::Control(request));
+                reading.control = Some(request);
             }
             Ok(object) => match Event::parse(&object) {
                 Err(Rejected { code, message }) => {
@@ -158,10 +157,9 @@ impl<'s> Intake<'s> {
     fn event(&mut self, event: &Event<'_>, reading: &mut Reading<'_>) {
         let (shared, uid) = (self.shared, self.peer.uid);
         if let Some(rate) = reading.limits.rate {
-            let granted = shared
-                .rates
-                .lock()
-                .is_ok_and(|mut rates| rates.take(uid, event.tool, rate, reading.at));
+            let mut rates = shared.rates.lock().unwrap_or_else(PoisonError::into_inner);
+            let granted = rates.take(uid, event.tool, rate, reading.at);
+            drop(rates);
             if !granted {
                 let message = format!(
                     "more than {} events a second, {} at once (limits.rate)",
@@ -210,19 +208,14 @@ impl<'s> Intake<'s> {
                 }
             }
             Admission::Admitted { destination, epoch } => {
-                let id = event.id.unwrap_or_else(|| {
+                let make = || {
                     shared
                         .ids
                         .lock()
-                        .map_or_else(|_| Uuid::nil(), |mut ids| ids.make(reading.at))
-                });
-                shared.tail.say(
-                    uid,
-                    event.tool,
-                    "accepted",
-                    reading.at.wall_ms,
-                    || json!({ "event": event.event, "id": id.to_string(), "destination": &*destination }),
-                );
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .make(reading.at)
+                };
+                let id = event.id.unwrap_or_else(make);
                 reading.append.events.push(NewEvent {
                     lane: self.lane(event.tool, &destination),
                     id: id.into_bytes(),
@@ -231,7 +224,14 @@ impl<'s> Intake<'s> {
                     payload: from..reading.append.arena.len(),
                 });
                 reading.append.synced |= event.ack == Ack::Synced;
-                reading.slots.push(Slot::Event(id, event.ack));
+                let watched = shared.tail.watched().then(|| {
+                    Box::new(Watched {
+                        tool: event.tool.into(),
+                        at_ms: reading.at.wall_ms,
+                        line: json!({ "event": event.event, "id": id.to_string(), "destination": &*destination }),
+                    })
+                });
+                reading.slots.push(Slot::Event(id, event.ack, watched));
             }
         }
     }

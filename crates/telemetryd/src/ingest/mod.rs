@@ -31,8 +31,8 @@ use crate::control::tail::Tail;
 use crate::counters::Counters;
 use crate::phase::{Phase, PhaseReader};
 
-/// After a failed accept (no file descriptors left), the next one waits so long.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// After a failed accept (no file descriptors left), the next try waits so long, or until somebody leaves.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
 /// Who is at the other end, by the socket's credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,14 +125,22 @@ impl Shared {
 pub async fn run(listener: UnixListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     let mut phase = shared.phase.clone();
+    let mut troubled = false;
     loop {
         let room = connections.len() < shared.settings.borrow().limits.max_connections;
         tokio::select! {
             accepted = listener.accept(), if room => match accepted {
-                Ok((stream, _)) => admit(stream, &shared, &mut connections),
+                Ok((stream, _)) => {
+                    troubled = false;
+                    admit(stream, &shared, &mut connections);
+                }
                 Err(error) => {
-                    warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    if !troubled {
+                        warn!(%error, open = connections.len(), "cannot accept a connection; trying again");
+                        troubled = true;
+                    }
+                    // No descriptors left: whoever leaves gives one back.
+                    let _ = tokio::time::timeout(ACCEPT_AGAIN, connections.join_next()).await;
                 }
             },
             Some(ended) = connections.join_next() => if let Err(error) = ended {
@@ -141,9 +149,16 @@ pub async fn run(listener: UnixListener, shared: Arc<Shared>) {
             () = crate::phase::reached(&mut phase, Phase::Closing) => break,
         }
     }
-    // Whoever was in the backlog has been let in as far as the client can tell.
-    while let Some(Ok((stream, _))) = futures_util::FutureExt::now_or_never(listener.accept()) {
-        admit(stream, &shared, &mut connections);
+    // Whoever was in the backlog has been let in as far as the client can tell. The kernel is asked: what the
+    // runtime remembers of the listener's readiness may be old.
+    while let Ok(stream) = rustix::net::accept(&listener) {
+        let stream = std::os::unix::net::UnixStream::from(stream);
+        if let Ok(stream) = stream
+            .set_nonblocking(true)
+            .and_then(|()| UnixStream::from_std(stream))
+        {
+            admit(stream, &shared, &mut connections);
+        }
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -167,10 +182,26 @@ fn admit(stream: UnixStream, shared: &Arc<Shared>, connections: &mut JoinSet<()>
     }
     debug!(uid = peer.uid, pid = peer.pid, "connection");
     shared.counters.connections.add(1);
-    shared.open.send_modify(|open| *open += 1);
+    let open = Open::one(&shared.open);
     let shared = Arc::clone(shared);
     connections.spawn(async move {
         connection::serve(stream, peer, &shared).await;
-        shared.open.send_modify(|open| *open = open.saturating_sub(1));
+        drop(open);
     });
+}
+
+/// Counts a connection for as long as it lives, however it ends.
+struct Open(watch::Sender<usize>);
+
+impl Open {
+    fn one(open: &watch::Sender<usize>) -> Self {
+        open.send_modify(|open| *open += 1);
+        Self(open.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open = open.saturating_sub(1));
+    }
 }

@@ -6,7 +6,7 @@ use telemetry_queue::Moment;
 
 use crate::config::Rate;
 
-/// Buckets that are remembered; more than any user's tools. Past it the fullest ones are forgotten.
+/// Buckets that are remembered; more than any user's tools. Past it the fullest one is forgotten.
 const BUCKETS: usize = 4096;
 
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +29,17 @@ impl Rates {
             let millis = u32::try_from(now.boot_ms.saturating_sub(bucket.at)).unwrap_or(u32::MAX);
             (bucket.tokens + f64::from(millis) * per_second / 1000.0).min(burst)
         };
-        if self.buckets.len() >= BUCKETS {
-            self.buckets.retain(|_, bucket| refilled(*bucket) < burst);
+        let key = (uid, tool.to_owned());
+        if self.buckets.len() >= BUCKETS && !self.buckets.contains_key(&key) {
+            let fullest = self
+                .buckets
+                .iter()
+                .max_by(|a, b| refilled(*a.1).total_cmp(&refilled(*b.1)));
+            if let Some(fullest) = fullest.map(|(key, _)| key.clone()) {
+                self.buckets.remove(&fullest);
+            }
         }
-        let bucket = self.buckets.entry((uid, tool.to_owned())).or_insert(Bucket {
+        let bucket = self.buckets.entry(key).or_insert(Bucket {
             tokens: burst,
             at: now.boot_ms,
         });
