@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use telemetry_delivery::{Event, Losses, Meta, preview, size_bound};
 use telemetry_protocol::request::{QueueAction, RowFilter};
-use telemetry_queue::{ClaimLimits, Filter, PurgeReason, Row, RowState, Sent};
+use telemetry_queue::{ClaimLimits, Filter, PurgeReason, QueueError, Row, RowState, Sent};
 use uuid::Uuid;
 
 use super::{Service, end, refuse, when};
@@ -50,7 +50,10 @@ impl Service {
             }
             QueueAction::NextBatch => self.next_batch(&filter, out).await,
             QueueAction::Purge => {
-                let purged = self.queue.purge(rows_of(&filter), PurgeReason::User, now).await;
+                let purged = match self.first(rows_of(&filter), &[], limit).await {
+                    Ok(filter) => self.queue.purge(filter, PurgeReason::User, now).await,
+                    Err(error) => Err(error),
+                };
                 self.say(
                     purged.map(|p| json!({ "ok": true, "purged": p.queued + p.parked })),
                     out,
@@ -58,11 +61,40 @@ impl Service {
                 .await
             }
             QueueAction::Requeue => {
-                let requeued = self.queue.requeue(rows_of(&filter), now).await;
+                let requeued = match self.first(rows_of(&filter), &[RowState::Parked], limit).await {
+                    Ok(filter) => self.queue.requeue(filter, now).await,
+                    Err(error) => Err(error),
+                };
                 self.say(requeued.map(|n| json!({ "ok": true, "requeued": n })), out)
                     .await
             }
         }
+    }
+
+    /// The filter, narrowed to the first `limit` rows that it selects.
+    async fn first(
+        &self,
+        filter: Filter,
+        states: &[RowState],
+        limit: Option<u64>,
+    ) -> Result<Filter, QueueError> {
+        let Some(limit) = limit else {
+            return Ok(filter);
+        };
+        let (mut ids, mut after) = (Vec::new(), None);
+        while (ids.len() as u64) < limit {
+            let page = u32::try_from(limit - ids.len() as u64).unwrap_or(PAGE).min(PAGE);
+            let page = self.queue.rows(filter.clone(), states, after, page).await?;
+            ids.extend(page.rows.iter().map(|row| row.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(Filter {
+            ids: Some(ids),
+            ..filter
+        })
     }
 
     async fn list(
