@@ -42,6 +42,8 @@ pub struct Counters {
     pub requests: Counter,
     /// Requests that did not deliver.
     pub failures: Counter,
+    /// Requests that a withdrawal of consent, or the end, stopped.
+    pub cancelled: Counter,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     declined: Mutex<BTreeMap<String, Declined>>,
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_queue::{OpenReport, Owner, Queue};
+use telemetry_queue::{ErrorKind, OpenReport, Owner, Queue};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
@@ -60,6 +60,7 @@ pub fn run(world: World) -> Result<(), Failure> {
     if in_background {
         background::leave().map_err(|e| Failure::Failed(format!("cannot leave the directory: {e}")))?;
     }
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -73,10 +74,22 @@ pub fn run(world: World) -> Result<(), Failure> {
     // Look-ups that hang in the resolver have threads of their own; they are not waited for.
     runtime.shutdown_background();
     owner.close()?;
-    if ended.is_ok() {
-        info!("stopped");
+    match &ended {
+        Ok(()) => info!("stopped"),
+        // In the background stderr is nobody's.
+        Err(failure) if in_background => error!(?failure, "ended"),
+        Err(_) => {}
     }
     ended
+}
+
+/// As many descriptors as the system lets us have: `limits.max_connections` is over the usual soft limit.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Fewer connections at once, then; they wait in the backlog.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn say_opened(report: &OpenReport, moved: Option<&str>) {
@@ -112,7 +125,8 @@ async fn live(
         known,
     ));
     // Before the socket is there and before anything is sent: what was withdrawn while nobody ran.
-    let purged = crate::control::purge_withdrawn_at_start(&queue, &consent.current(), world.clock.now()).await?;
+    let purged =
+        crate::control::purge_withdrawn_at_start(&queue, &consent.current(), world.clock.now()).await?;
     if purged.queued + purged.parked > 0 {
         info!(
             rows = purged.queued + purged.parked,
@@ -205,7 +219,7 @@ async fn live(
                 Signal::Reload => if let Err(problems) = keep.reload().await {
                     error!("the new settings are bad, the old ones stay:\n{problems}");
                 },
-                Signal::Flush => flush_handle.order(flush::Command::Flush { destination: None }).await,
+                Signal::Flush => flush_handle.flush_soon(),
             },
             Some(answer) = reloads.recv() => { let _ = answer.send(keep.reload().await); }
             _ = opened.changed(), if idle_exit.is_some() || settings.borrow().daemon.idle_exit.is_some() => {}
@@ -214,22 +228,26 @@ async fn live(
             ended = &mut listening => return Err(Failure::Failed(format!("the listener ended: {ended:?}"))),
         }
     }
+    // Whoever waits for a reload is told that there will be none.
+    drop(reloads);
     // Closing and draining: bounded by the limit, and by a second signal.
     let limit = ender
         .drain_limit()
-        .unwrap_or(settings.borrow().daemon.shutdown_drain);
+        .unwrap_or(settings.borrow().daemon.shutdown_drain)
+        .max(CLOSING);
     info!(at_most = ?limit, "draining");
     drop(bound);
     let draining = async {
-        let _ = (&mut listening).await;
+        // A client that never ends must not keep what is queued from being sent.
+        let _ = tokio::time::timeout(limit / 2, &mut listening).await;
         ender.drain();
         let _ = (&mut flushing).await;
     };
     tokio::select! {
         () = draining => {}
-        () = tokio::time::sleep(limit.max(CLOSING)) => {}
+        () = tokio::time::sleep(limit) => {}
         () = reached(&mut phase, Phase::Stopping) => {}
-        _ = signals.next() => {}
+        () = signals.end() => {}
     }
     ender.stop();
     listening.abort();
@@ -276,19 +294,33 @@ impl Keep<'_> {
 async fn withdrawals(queue: Queue, consent: Arc<Consent>, clock: Arc<dyn Clock>) {
     let mut changes = consent.changes();
     while changes.changed().await.is_ok() {
-        let policy = Arc::clone(&changes.borrow_and_update());
-        match crate::control::purge_withdrawn(&queue, &policy, clock.now()).await {
-            Ok(purged) if purged.queued + purged.parked > 0 => {
-                info!(
-                    rows = purged.queued + purged.parked,
-                    "consent was withdrawn: rows erased"
-                );
+        let mut said = false;
+        loop {
+            let policy = Arc::clone(&changes.borrow_and_update());
+            match crate::control::purge_withdrawn(&queue, &policy, clock.now()).await {
+                Ok(purged) => {
+                    if purged.queued + purged.parked > 0 {
+                        info!(
+                            rows = purged.queued + purged.parked,
+                            "consent was withdrawn: rows erased"
+                        );
+                    }
+                    break;
+                }
+                Err(error) if error.kind == ErrorKind::Closed => return,
+                Err(error) if !said => {
+                    error!(%error, "cannot erase rows after a withdrawal; they are not sent, and it is tried again");
+                    said = true;
+                }
+                Err(_) => {}
             }
-            Ok(_) => {}
-            Err(error) => error!(%error, "cannot erase rows after a withdrawal; they will not be sent"),
+            tokio::time::sleep(PURGE_AGAIN).await;
         }
     }
 }
+
+/// A purge that failed (full disk, I/O error) is tried again after so long.
+const PURGE_AGAIN: Duration = Duration::from_secs(5);
 
 async fn after(wait: Option<Duration>) {
     match wait {

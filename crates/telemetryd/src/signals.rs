@@ -27,6 +27,11 @@ impl Listener {
         Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map(Self)
     }
 
+    /// The next that asks for the end; others are not heard any more. Cancel safe.
+    pub async fn end(&mut self) {
+        while self.next().await != Signal::End {}
+    }
+
     /// The next one. Cancel safe.
     pub async fn next(&mut self) -> Signal {
         loop {

@@ -42,6 +42,7 @@ impl Service {
             ConsentAction::Deny => Some(false),
             ConsentAction::Reset => None,
         };
+        let cancelled = self.counters.cancelled.get();
         let policy = match self.consent.change(tool, word) {
             Ok(policy) => policy,
             Err(message) => {
@@ -55,7 +56,7 @@ impl Service {
                 let line = json!({
                     "ok": true, "status": "changed", "verdict": verdict,
                     "purged": purged.queued + purged.parked, "sent_bodies": purged.sent_bodies,
-                    "cancelled": 0, "reached": [self.socket.display().to_string()], "not_reached": [],
+                    "cancelled": self.counters.cancelled.get() - cancelled, "reached": [self.socket.display().to_string()], "not_reached": [],
                 });
                 out.line(&line).await
             }

@@ -87,7 +87,7 @@ impl Service {
                     .unwrap_or("-");
                 format!("{name} is {word}: {error}")
             };
-            match state.word() {
+            match state.word(self.clock.now()) {
                 word @ ("held" | "closed") => add(
                     "destination",
                     "fail",

@@ -106,7 +106,7 @@ impl Service {
             && left.keys().all(|name| match states.get(name) {
                 None => !self.settings.borrow().destinations.contains_key(name),
                 Some(state) => {
-                    matches!(state.word(), "held" | "paused" | "closed")
+                    matches!(state.word(now), "held" | "paused" | "closed")
                         || state.retry_after.is_some_and(|until| until.left(now).is_some())
                 }
             })
@@ -117,7 +117,7 @@ impl Service {
         let states = states.borrow();
         let why = left.iter().map(|(name, count)| match states.get(name) {
             Some(state) => json!({
-                "destination": &**name, "left": count, "state": state.word(), "reason": state.reason,
+                "destination": &**name, "left": count, "state": state.word(self.clock.now()), "reason": state.reason,
                 "last_error": state.last_error,
             }),
             None => {

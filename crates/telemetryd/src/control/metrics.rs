@@ -30,7 +30,11 @@ impl Service {
             let family = format!("telemetryd_events_{name}");
             text.family(&family, "counter", &format!("Events {name}, by the books."));
             for book in &books {
-                text.sample(&format!("{family}_total"), &labels(book), number(book));
+                text.sample(
+                    &format!("{family}_total"),
+                    &labels(book, &book.lane.uid.to_string()),
+                    number(book),
+                );
             }
         }
         let places: [(&str, Number); 2] = [("queued", |b| b.queued), ("parked", |b| b.parked)];
@@ -38,7 +42,7 @@ impl Service {
             let family = format!("telemetryd_events_{name}");
             text.family(&family, "gauge", &format!("Events {name} now."));
             for book in &books {
-                text.sample(&family, &labels(book), number(book));
+                text.sample(&family, &labels(book, &book.lane.uid.to_string()), number(book));
             }
         }
         text.family(
@@ -134,8 +138,13 @@ impl Service {
     }
 }
 
-fn labels(book: &Book) -> [(&'static str, &str); 2] {
-    [("destination", &book.lane.destination), ("tool", &book.lane.tool)]
+/// A book's labels; `uid` is the text of its uid.
+fn labels<'a>(book: &'a Book, uid: &'a str) -> [(&'static str, &'a str); 3] {
+    [
+        ("destination", &book.lane.destination),
+        ("tool", &book.lane.tool),
+        ("uid", uid),
+    ]
 }
 
 #[derive(Default)]

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use telemetry_delivery::{Event, Losses, Meta, preview, size_bound};
+use telemetry_delivery::{Event, Losses, Meta, preview};
 use telemetry_protocol::request::{QueueAction, RowFilter};
-use telemetry_queue::{ClaimLimits, Filter, PurgeReason, QueueError, Row, RowState, Sent};
+use telemetry_queue::{Filter, PurgeReason, QueueError, Row, RowState, Sent};
 use uuid::Uuid;
 
 use super::{Service, end, refuse, when};
-use crate::flush::request_of;
+use crate::flush::{self, request_of};
 use crate::ingest::{Answers, Ended};
 
 /// Rows of one page.
@@ -138,19 +138,14 @@ impl Service {
             .filter(|(n, _)| wanted.is_none_or(|w| w == &***n))
         {
             let now = self.clock.now();
-            let bound = size_bound(destination.encoding);
-            let learned = self
+            let state = self
                 .flush
                 .states()
                 .borrow()
                 .get(name)
-                .and_then(|state| state.learned_max_bytes);
-            let limits = ClaimLimits {
-                max_events: destination.batch.max_events,
-                max_bytes: learned.unwrap_or(u64::MAX).min(destination.batch.max_bytes),
-                per_batch: bound.per_batch,
-                per_event: bound.per_event,
-            };
+                .cloned()
+                .unwrap_or_default();
+            let limits = flush::claim_limits(destination, &state, now);
             let claimed = match self.queue.preview(name, limits, None, now).await {
                 Ok(Some(claimed)) => claimed,
                 Ok(None) => continue,

@@ -66,6 +66,7 @@ impl Service {
             .filter(|(_, w)| w.events + w.leased > 0)
             .map(|(name, _)| name);
         let names: BTreeSet<&Arc<str>> = settings.destinations.keys().chain(with_rows).collect();
+        let now = self.clock.now();
         let one = |name: &Arc<str>| {
             let waiting = view
                 .destinations
@@ -77,7 +78,7 @@ impl Service {
                 (Some(destination), state) => json!({
                     "name": &**name,
                     "encoding": destination.encoding,
-                    "state": state.map_or("idle", |s| s.word()),
+                    "state": state.map_or("idle", |s| s.word(now)),
                     "reason": state.and_then(|s| s.reason.clone()),
                     "next_try": state.and_then(|s| s.next_try.max_by_wall(s.retry_after)).map(when),
                     "last_error": state.and_then(|s| s.last_error.clone()),

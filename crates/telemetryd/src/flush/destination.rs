@@ -9,18 +9,17 @@ mod settle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_delivery::{
-    Batch, Client, Destination, Event, Gate, Losses, Meta, Report, Verdict, size_bound,
-};
-use telemetry_queue::{ClaimLimits, Claimed, Moment, View, Waiting};
+use telemetry_delivery::{Batch, Client, Destination, Event, Gate, Losses, Meta, Report, Verdict};
+use telemetry_queue::{ClaimLimits, Claimed, Moment, Outcome, Queue, View, Waiting};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::gate::BatchGate;
-use super::state::{Deadline, State};
+use super::state::State;
 use super::trigger::{self, Inputs, Next};
-use super::{Order, Shared, States};
+use super::{Order, Shared, States, claim_limits};
 use crate::phase::Phase;
 
 /// A wait is cut into pieces of this length, so that it ends in time after a suspend, which timers do not
@@ -40,12 +39,14 @@ pub(super) struct Flusher {
     view: watch::Receiver<Arc<View>>,
     /// Flush until so many rows have left.
     flush_until: Option<u64>,
-    /// An attempt failed since the drain began.
+    /// An attempt failed, or was held, since the drain began.
     drained: bool,
     /// A connection may be open.
     awake: bool,
     /// Random numbers drawn so far.
     drawn: u64,
+    /// The destination is gone from the config: nobody gives orders any more.
+    dismissed: bool,
 }
 
 impl Flusher {
@@ -70,6 +71,7 @@ impl Flusher {
             drained: false,
             awake: false,
             drawn: 0,
+            dismissed: false,
         };
         flusher.publish();
         flusher
@@ -78,7 +80,7 @@ impl Flusher {
     /// Runs until the daemon stops or the destination is gone from the config.
     pub(super) async fn run(mut self) {
         let mut phase = self.shared.phase.clone();
-        loop {
+        while !self.dismissed {
             match self.next() {
                 Next::Send => {
                     self.awake = true;
@@ -154,13 +156,8 @@ impl Flusher {
     }
 
     fn limits(&mut self, now: Moment) -> ClaimLimits {
-        let bound = size_bound(self.settings.encoding);
-        ClaimLimits {
-            max_events: self.settings.batch.max_events,
-            max_bytes: self.state.max_bytes(self.settings.batch.max_bytes, now),
-            per_batch: bound.per_batch,
-            per_event: bound.per_event,
-        }
+        self.state.forget_learned(self.settings.batch.max_bytes, now);
+        claim_limits(&self.settings, &self.state, now)
     }
 
     /// Claims and sends until the trigger says that it is enough.
@@ -185,8 +182,19 @@ impl Flusher {
         self.publish();
         while let Some(batch) = next.take() {
             next = self.one(batch).await;
-            while let Ok(order) = self.orders.try_recv() {
-                self.obey(order).await;
+            loop {
+                match self.orders.try_recv() {
+                    Ok(order) => self.obey(order).await,
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => {
+                        self.dismissed = true;
+                        if let Some(batch) = next.take() {
+                            self.settle(&batch, Outcome::Release, self.shared.clock.now())
+                                .await;
+                        }
+                        break;
+                    }
+                }
             }
         }
     }
@@ -210,6 +218,7 @@ impl Flusher {
         let now = self.shared.clock.now();
         debug!(destination = %self.settings.name, events = batch.events.len(), status = ?report.status, "request ended");
         if report.verdict == Verdict::Cancelled {
+            self.shared.counters.cancelled.add(1);
             self.withdraw(&gate, &batch).await;
             return None;
         }
@@ -230,64 +239,85 @@ impl Flusher {
                 }
             }
         };
-        let report = tokio::select! {
-            report = self.client.send(&request, gate) => report,
-            // Dropping the send closes its connection: a withdrawal cancels what is in flight.
-            () = closed => cancelled(),
+        tokio::pin!(closed);
+        let (mut flush, mut settings) = (false, None);
+        let report = {
+            let Self {
+                client,
+                orders,
+                state,
+                states,
+                settings: current,
+                shared,
+                ..
+            } = self;
+            let sending = client.send(&request, gate);
+            tokio::pin!(sending);
+            loop {
+                tokio::select! {
+                    report = &mut sending => break report,
+                    // Dropping the send closes its connection: a withdrawal cancels what is in flight.
+                    () = &mut closed => break cancelled(),
+                    // A pause holds from when it is answered: what goes next waits, though this request goes on.
+                    Some(order) = orders.recv() => match order {
+                        Order::Pause(hold, told) => {
+                            state.pause(shared.clock.now(), hold);
+                            publish(states, &current.name, state);
+                            keep(&shared.queue, &current.name, state).await;
+                            let _ = told.send(());
+                        }
+                        Order::Resume(told) => {
+                            state.resume();
+                            publish(states, &current.name, state);
+                            keep(&shared.queue, &current.name, state).await;
+                            let _ = told.send(());
+                        }
+                        Order::Flush => flush = true,
+                        changed @ Order::Settings(..) => settings = Some(changed),
+                    },
+                }
+            }
         };
+        for order in flush.then_some(Order::Flush).into_iter().chain(settings) {
+            self.obey(order).await;
+        }
         (report, meta)
     }
 
     async fn obey(&mut self, order: Order) {
+        let mut told = None;
         match order {
             Order::Flush => {
                 let waiting = self.waiting();
                 self.flush_until = Some(waiting.left + waiting.events + waiting.leased);
                 return;
             }
-            Order::Pause(hold) => {
-                let now = self.shared.clock.now();
-                self.state.paused = true;
-                self.state.paused_until = hold.map(|hold| Deadline::after(now, hold));
+            Order::Pause(hold, answer) => {
+                self.state.pause(self.shared.clock.now(), hold);
+                told = Some(answer);
             }
-            Order::Resume => {
-                self.state.paused = false;
-                self.state.paused_until = None;
-                self.state.release();
+            Order::Resume(answer) => {
+                self.state.resume();
+                told = Some(answer);
             }
             Order::Settings(settings, client) => {
+                // What a file holds that the settings name may have been mended, though they read the same.
+                self.state.release();
                 if *settings != self.settings {
                     self.client = *client;
                     self.settings = *settings;
-                    self.state.release();
                 }
             }
         }
         self.publish();
-        self.keep().await;
-    }
-
-    /// Keeps the state beside the queue.
-    async fn keep(&mut self) {
-        if let Err(error) = self
-            .shared
-            .queue
-            .set_destination_state(&self.settings.name, self.state.text())
-            .await
-        {
-            warn!(destination = %self.settings.name, %error, "cannot keep the destination's state");
+        keep(&self.shared.queue, &self.settings.name, &self.state).await;
+        if let Some(told) = told {
+            let _ = told.send(());
         }
     }
 
     fn publish(&mut self) {
-        let state = self.state.clone();
-        self.states.send_if_modified(|states| {
-            if states.get(&self.settings.name) == Some(&state) {
-                return false;
-            }
-            states.insert(Arc::clone(&self.settings.name), state);
-            true
-        });
+        publish(&self.states, &self.settings.name, &self.state);
     }
 
     fn draw(&mut self) -> u64 {
@@ -299,6 +329,24 @@ impl Flusher {
             .bytes()
             .fold(0_u64, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
         self.shared.seed ^ name ^ self.drawn.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+}
+
+/// Shows the state, if it has changed.
+fn publish(states: &States, name: &Arc<str>, state: &State) {
+    states.send_if_modified(|states| {
+        if states.get(name) == Some(state) {
+            return false;
+        }
+        states.insert(Arc::clone(name), state.clone());
+        true
+    });
+}
+
+/// Keeps the state beside the queue.
+async fn keep(queue: &Queue, name: &Arc<str>, state: &State) {
+    if let Err(error) = queue.set_destination_state(name, state.text()).await {
+        warn!(destination = %name, %error, "cannot keep the destination's state");
     }
 }
 

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_delivery::{Client, Destination};
-use telemetry_queue::Queue;
-use tokio::sync::{mpsc, watch};
+use telemetry_delivery::{Client, Destination, size_bound};
+use telemetry_queue::{ClaimLimits, Moment, Queue};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::error;
 
@@ -49,11 +49,11 @@ pub struct Shared {
     pub percent: u32,
 }
 
-/// What somebody asks of a flusher.
+/// What somebody asks of a flusher. Who has to know that it holds is told.
 enum Order {
     Flush,
-    Pause(Option<Duration>),
-    Resume,
+    Pause(Option<Duration>, oneshot::Sender<()>),
+    Resume(oneshot::Sender<()>),
     Settings(Box<Destination>, Box<Client>),
 }
 
@@ -82,14 +82,25 @@ pub enum Command {
 /// Control's end.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<(Command, oneshot::Sender<()>)>,
     states: watch::Receiver<BTreeMap<Arc<str>, State>>,
 }
 
 impl Handle {
-    /// Passes a command on. After the end of the flushers it is nobody's.
+    /// Passes a command on and waits until it holds. After the end of the flushers it is nobody's.
+    /// Cancel safe: once passed on, it is carried out.
     pub async fn order(&self, command: Command) {
-        let _ = self.commands.send(command).await;
+        let (done, told) = oneshot::channel();
+        if self.commands.send((command, done)).await.is_ok() {
+            let _ = told.await;
+        }
+    }
+
+    /// Asks for a flush of everything, without waiting. Where commands wait already, people are at it.
+    pub fn flush_soon(&self) {
+        let _ = self
+            .commands
+            .try_send((Command::Flush { destination: None }, oneshot::channel().0));
     }
 
     /// How each destination is.
@@ -103,7 +114,7 @@ impl Handle {
 pub struct Flush {
     shared: Arc<Shared>,
     settings: watch::Receiver<Arc<Checked>>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<(Command, oneshot::Sender<()>)>,
     states: States,
 }
 
@@ -146,7 +157,7 @@ impl Flush {
                 changed = self.settings.changed() => if changed.is_ok() {
                     self.arrange(&mut flushers, &mut desks).await;
                 },
-                Some(command) = self.commands.recv() => route(&desks, command).await,
+                Some((command, done)) = self.commands.recv() => route(&desks, command, done).await,
                 _ = phase.changed() => {}
             }
         }
@@ -179,7 +190,9 @@ impl Flush {
                 .iter()
                 .find(|(known, _)| known == name)
                 .map_or("", |(_, text)| text);
-            let state = State::restore(text, self.shared.clock.now(), settings.retry.max);
+            let mut state = State::restore(text, self.shared.clock.now(), settings.retry.max);
+            // A start is somebody's act: what held it may have been mended meanwhile.
+            state.release();
             let (desk, orders) = mpsc::channel(16);
             let (shared, states) = (Arc::clone(&self.shared), self.states.clone());
             flushers.spawn(Flusher::new(shared, settings.clone(), client, state, states, orders).run());
@@ -188,18 +201,43 @@ impl Flush {
     }
 }
 
-async fn route(desks: &HashMap<Arc<str>, mpsc::Sender<Order>>, command: Command) {
+/// Passes a command on to its flushers; `done` is told when all of them have obeyed.
+async fn route(desks: &HashMap<Arc<str>, mpsc::Sender<Order>>, command: Command, done: oneshot::Sender<()>) {
     let (Command::Flush { destination }
     | Command::Pause { destination, .. }
     | Command::Resume { destination }) = &command;
+    let mut told = Vec::new();
     for (name, desk) in desks {
         if destination.as_deref().is_none_or(|wanted| wanted == &**name) {
+            let (obeyed, answer) = oneshot::channel();
             let order = match &command {
-                Command::Flush { .. } => Order::Flush,
-                Command::Pause { hold, .. } => Order::Pause(*hold),
-                Command::Resume { .. } => Order::Resume,
+                Command::Flush { .. } => {
+                    // A full desk has a flush on it already.
+                    let _ = desk.try_send(Order::Flush);
+                    continue;
+                }
+                Command::Pause { hold, .. } => Order::Pause(*hold, obeyed),
+                Command::Resume { .. } => Order::Resume(obeyed),
             };
-            let _ = desk.send(order).await;
+            if desk.send(order).await.is_ok() {
+                told.push(answer);
+            }
         }
+    }
+    for answer in told {
+        let _ = answer.await;
+    }
+    let _ = done.send(());
+}
+
+/// What a claim for this destination may take now.
+#[must_use]
+pub fn claim_limits(settings: &Destination, state: &State, now: Moment) -> ClaimLimits {
+    let bound = size_bound(settings.encoding);
+    ClaimLimits {
+        max_events: settings.batch.max_events,
+        max_bytes: state.max_bytes(settings.batch.max_bytes, now),
+        per_batch: bound.per_batch,
+        per_event: bound.per_event,
     }
 }

@@ -117,11 +117,17 @@ impl State {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// Whether a person's pause holds now; one whose time is over does not.
+    #[must_use]
+    pub fn paused(&self, now: Moment) -> bool {
+        self.paused && self.paused_until.is_none_or(|until| until.left(now).is_some())
+    }
+
     /// The word of `status`.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn word(&self, now: Moment) -> &'static str {
         match self.condition {
-            _ if self.paused => "paused",
+            _ if self.paused(now) => "paused",
             _ if self.sending => "sending",
             Condition::Idle => "idle",
             Condition::Backoff => "backoff",
@@ -140,6 +146,22 @@ impl State {
         self.retry_after = None;
         self.last_error = None;
         self.healthy_since_ms.get_or_insert(now.wall_ms);
+    }
+
+    /// It answered, though it did not take the batch: what was said of its absence is over.
+    pub fn answered(&mut self) {
+        if self.is_away() {
+            self.condition = Condition::Idle;
+            self.attempts = 0;
+            self.next_try = None;
+            self.last_error = None;
+        }
+    }
+
+    /// Whether it was not there to answer.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(self.condition, Condition::Backoff | Condition::Captive)
     }
 
     /// It did not: wait.
@@ -161,31 +183,48 @@ impl State {
 
     /// A batch of so many encoded bytes was too large.
     pub fn learn_too_large(&mut self, bytes: u64, now: Moment) {
-        self.learned_max_bytes = Some((bytes / 2).max(LEAST_BYTES));
+        let half = (bytes / 2).max(LEAST_BYTES);
+        self.learned_max_bytes = Some(self.learned_max_bytes.map_or(half, |learned| learned.min(half)));
         self.learned_at_ms = now.wall_ms;
     }
 
     /// Encoded bytes that a batch may have: what was learned, doubled each day, at most `configured`.
-    pub fn max_bytes(&mut self, configured: u64, now: Moment) -> u64 {
+    #[must_use]
+    pub fn max_bytes(&self, configured: u64, now: Moment) -> u64 {
         let Some(learned) = self.learned_max_bytes else {
             return configured;
         };
         let days = now.wall_ms.saturating_sub(self.learned_at_ms).max(0) / RELEARN_MS;
-        let grown = learned
-            .checked_shl(u32::try_from(days).unwrap_or(u32::MAX))
-            .filter(|g| *g >= learned);
-        match grown {
-            Some(grown) if grown < configured => grown,
-            _ => {
-                self.learned_max_bytes = None;
-                configured
-            }
+        let factor = u32::try_from(days)
+            .ok()
+            .and_then(|days| 1_u64.checked_shl(days))
+            .unwrap_or(u64::MAX);
+        learned.saturating_mul(factor).min(configured)
+    }
+
+    /// What was learned is forgotten when it does not narrow any more.
+    pub fn forget_learned(&mut self, configured: u64, now: Moment) {
+        if self.max_bytes(configured, now) == configured {
+            self.learned_max_bytes = None;
         }
+    }
+
+    /// A person stops it.
+    pub fn pause(&mut self, now: Moment, hold: Option<Duration>) {
+        self.paused = true;
+        self.paused_until = hold.map(|hold| Deadline::after(now, hold));
+    }
+
+    /// A person lets it go on, and takes a hold for mended.
+    pub fn resume(&mut self) {
+        self.paused = false;
+        self.paused_until = None;
+        self.release();
     }
 
     /// A pause that is over is no pause.
     pub fn end_pause(&mut self, now: Moment) {
-        if self.paused && self.paused_until.is_some_and(|until| until.left(now).is_none()) {
+        if self.paused && !self.paused(now) {
             self.paused = false;
             self.paused_until = None;
         }
@@ -247,11 +286,19 @@ mod tests {
     fn a_learned_limit_doubles_each_day_until_it_is_none() {
         let mut state = State::default();
         state.learn_too_large(100_000, at(0));
-        assert_eq!(state.max_bytes(262_144, at(0)), 50_000);
+        state.learn_too_large(200_000, at(0));
+        assert_eq!(
+            state.max_bytes(262_144, at(0)),
+            50_000,
+            "a limit is never learned upwards"
+        );
         let day = |n: u64| at(n * 86_400_000);
-        assert_eq!(state.max_bytes(262_144, day(1)), 100_000);
-        assert_eq!(state.max_bytes(262_144, day(2)), 200_000);
-        assert_eq!(state.max_bytes(262_144, day(3)), 262_144);
+        for (days, bytes) in [(1, 100_000), (2, 200_000), (3, 262_144), (4000, 262_144)] {
+            assert_eq!(state.max_bytes(262_144, day(days)), bytes);
+        }
+        state.forget_learned(262_144, day(2));
+        assert_eq!(state.learned_max_bytes, Some(50_000));
+        state.forget_learned(262_144, day(3));
         assert_eq!(state.learned_max_bytes, None);
     }
 }

@@ -28,13 +28,14 @@ impl Flusher {
         }
         match report.verdict {
             Verdict::Delivered => {
-                if matches!(self.state.condition, Condition::Backoff | Condition::Captive) {
+                if self.state.condition != Condition::Idle {
                     info!(destination = %self.settings.name, "destination is back");
                 }
                 self.state.succeeded(now);
                 Outcome::Delivered { status, meta }
             }
             Verdict::Split => {
+                self.state.answered();
                 let bound = size_bound(self.settings.encoding);
                 let encoded: u64 = batch
                     .events
@@ -47,7 +48,10 @@ impl Flusher {
                 }
                 Outcome::Split { status, answer }
             }
-            Verdict::Bisect => Outcome::Bisect { status, answer },
+            Verdict::Bisect => {
+                self.state.answered();
+                Outcome::Bisect { status, answer }
+            }
             Verdict::Retry(_) | Verdict::Captive => {
                 let captive = report.verdict == Verdict::Captive;
                 let condition = if captive {
@@ -78,33 +82,49 @@ impl Flusher {
 
     fn back_off(&mut self, condition: Condition, reason: Option<String>, report: &Report, now: Moment) {
         let retry = self.settings.retry;
-        let wait = if self.state.long_healthy(now) {
-            spread(&retry, self.draw()).max(backoff(1, report.retry_after, &retry, 0))
-        } else {
-            backoff(self.state.attempts + 1, report.retry_after, &retry, self.draw())
+        let seed = self.draw();
+        let wait = match self.state.long_healthy(now) {
+            true => spread(&retry, seed),
+            false => backoff(self.state.attempts.saturating_add(1), None, &retry, seed),
         };
         if self.state.condition != condition {
             warn!(destination = %self.settings.name, error = %report.detail, "destination cannot be reached; events wait");
         }
-        let until = Deadline::after(now, wait);
-        self.state.retry_after = report
-            .retry_after
-            .map(|asked| Deadline::after(now, backoff(1, Some(asked), &SERVERS_WORD, 0)));
-        self.state.failed(condition, reason, report.detail.clone(), until);
-        self.failed();
+        self.wait(condition, reason, report, wait, now);
     }
 
     /// The slowest pace: half of `retry.max` and up to the other half, so that a fleet that was refused
     /// together does not knock together.
     pub(super) fn hold(&mut self, condition: Condition, reason: &str, report: &Report, now: Moment) {
         let retry = self.settings.retry;
-        let jitter = backoff(u32::MAX, report.retry_after, &retry, self.draw()) / 2;
-        let until = Deadline::after(now, retry.max / 2 + jitter);
+        let jitter = backoff(u32::MAX, None, &retry, self.draw()) / 2;
         if self.state.condition != condition {
             error!(destination = %self.settings.name, %reason, error = %report.detail, "destination is held until somebody mends it; events wait");
         }
-        self.state
-            .failed(condition, Some(reason.to_owned()), report.detail.clone(), until);
+        self.wait(
+            condition,
+            Some(reason.to_owned()),
+            report,
+            retry.max / 2 + jitter,
+            now,
+        );
+    }
+
+    /// Nothing goes for `wait`, nor before the server's `Retry-After` is over.
+    fn wait(
+        &mut self,
+        condition: Condition,
+        reason: Option<String>,
+        report: &Report,
+        wait: Duration,
+        now: Moment,
+    ) {
+        let asked = report
+            .retry_after
+            .map(|asked| backoff(1, Some(asked), &SERVERS_WORD, 0));
+        self.state.retry_after = asked.map(|asked| Deadline::after(now, asked));
+        let until = Deadline::after(now, asked.map_or(wait, |asked| wait.max(asked)));
+        self.state.failed(condition, reason, report.detail.clone(), until);
         self.failed();
     }
 

@@ -3,9 +3,9 @@
 
 use telemetry_delivery::{Report, Verdict};
 use telemetry_queue::{Claimed, Moment, Outcome, PurgeReason, Queue};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use super::{Flusher, SETTLE_AGAIN, sleep};
+use super::{Flusher, SETTLE_AGAIN, keep, sleep};
 use crate::flush::gate::BatchGate;
 use crate::flush::state::Condition;
 use crate::flush::trigger::Next;
@@ -15,14 +15,7 @@ impl Flusher {
     /// Ends the lease unsent, and erases what may not go any more.
     pub(super) async fn withdraw(&mut self, gate: &BatchGate<'_>, batch: &Claimed) {
         let now = self.shared.clock.now();
-        if let Err(error) = self
-            .shared
-            .queue
-            .settle(batch.id, Outcome::Release, None, now)
-            .await
-        {
-            warn!(%error, "cannot end a lease");
-        }
+        self.settle(batch, Outcome::Release, now).await;
         for filter in gate.withdrawn() {
             match self.shared.queue.purge(filter, PurgeReason::Consent, now).await {
                 Ok(purged) => info!(
@@ -79,7 +72,7 @@ impl Flusher {
                         };
                         self.hold(Condition::Held, "refuses_everything", &refused, now);
                         self.publish();
-                        self.keep().await;
+                        keep(&self.shared.queue, &self.settings.name, &self.state).await;
                     }
                     return next;
                 }
