@@ -196,8 +196,14 @@ fn salvaging(bench: &Bench, report: &mut Report) -> Result<()> {
 
 fn dies_at(home: &Home, point: &str) -> Result<bool> {
     let mut daemon = home.spawn(Some(&format!("{point}:1")))?;
-    let killed = daemon.ended(UNREACHED).and_then(|status| status.signal()) == Some(Signal::KILL.as_raw());
-    Ok(killed)
+    daemon.ended(UNREACHED);
+    Ok(died(&mut daemon))
+}
+
+/// Whether it was ended by SIGKILL.
+fn died(daemon: &mut Daemon<'_>) -> bool {
+    let status = daemon.ended(Duration::ZERO);
+    status.and_then(|status| status.signal()) == Some(Signal::KILL.as_raw())
 }
 
 /// A daemon starts in that home, takes a few events, and delivers them and those that were there.
@@ -225,5 +231,9 @@ fn whole(home: &Home, endpoint: &Endpoint, there: u64, report: &mut Report, poin
 fn has_points(bench: &Bench) -> Result<bool> {
     let home = bench.home(&Settings::to("http://127.0.0.1:9/"))?;
     let mut daemon = home.spawn(Some("migrate:1"))?;
-    Ok(daemon.wait_until_ready().is_err())
+    let ready = daemon.wait_until_ready();
+    if died(&mut daemon) {
+        return Ok(true);
+    }
+    ready.map(|()| false)
 }
