@@ -47,22 +47,34 @@ fn alone<T>(job: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure>
         .block_on(job)
 }
 
-/// Everything that starting would check, without opening anything.
+/// Everything that starting would check, without opening anything; all that is wrong at once.
 fn check(world: &World) -> Result<(), Failure> {
-    let loaded = world.load()?;
-    telemetry_protocol::place::check_socket_path(&world.socket).map_err(Failure::Config)?;
-    for (name, destination) in &loaded.checked.destinations {
-        telemetry_delivery::Client::new(destination, crate::VERSION)
-            .map_err(|e| Failure::Config(format!("destinations.{name}: {e}")))?;
+    let mut wrong = Vec::new();
+    let loaded = world.load();
+    match &loaded {
+        Ok(loaded) => {
+            let clients = loaded
+                .checked
+                .destinations
+                .iter()
+                .filter_map(|(name, destination)| {
+                    let error = telemetry_delivery::Client::new(destination, crate::VERSION).err()?;
+                    Some(format!("error: destinations.{name}: {error}"))
+                });
+            wrong.extend(clients);
+        }
+        Err(Failure::Settings(problems)) => wrong.push(problems.to_string().trim_end().to_owned()),
+        Err(_) => {}
+    }
+    if let Err(reason) = telemetry_protocol::place::check_socket_path(&world.socket) {
+        wrong.push(format!("error: {reason}"));
     }
     let (_, problems) = crate::consent::manifests::load(&world.places);
-    if !problems.is_empty() {
-        let lines: Vec<String> = problems
-            .iter()
-            .map(|p| format!("error: {}:{}: {}", p.file.display(), p.line, p.message))
-            .collect();
-        return Err(Failure::Config(lines.join("\n")));
+    wrong.extend(problems.iter().map(ToString::to_string));
+    if !wrong.is_empty() {
+        return Err(Failure::Config(wrong.join("\n")));
     }
+    let loaded = loaded?;
     let files = loaded
         .files
         .iter()

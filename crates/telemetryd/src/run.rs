@@ -11,23 +11,26 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::clock::{self, Clock};
-use crate::config::{self, Checked, Loaded, Problems};
+use crate::config::{self, Checked, Loaded};
 use crate::consent::Consent;
 use crate::control::tail::Tail;
-use crate::control::{ReloadRequest, Service};
+use crate::control::{ReloadRefused, ReloadRequest, Service};
 use crate::counters::Counters;
 use crate::failure::Failure;
 use crate::flush::trigger;
 use crate::phase::{Ender, Phase, reached};
 use crate::signals::{Listener, Signal};
 use crate::world::World;
-use crate::{background, flush, ingest, log, socket};
+use crate::{background, flush, ingest, log, socket, state_dir};
 
 /// Opens the queue: takes the lock, salvages what has to be.
 ///
 /// # Errors
 /// When another process owns it, it is of a newer version, or the system says no.
 pub fn open_queue(world: &World, checked: &Checked) -> Result<(Queue, Owner, OpenReport), Failure> {
+    if world.moved.is_some() {
+        state_dir::take(&world.places.state, world.uid)?;
+    }
     let options = telemetry_queue::Options {
         directory: world.places.state.clone(),
         boot_id: clock::boot_id(),
@@ -216,8 +219,8 @@ async fn live(
             () = reached(&mut phase, Phase::Closing) => break,
             signal = signals.next() => match signal {
                 Signal::End => ender.end(None),
-                Signal::Reload => if let Err(problems) = keep.reload().await {
-                    error!("the new settings are bad, the old ones stay:\n{problems}");
+                Signal::Reload => if let Err(refused) = keep.reload().await {
+                    error!("the new settings are bad, the old ones stay:\n{refused}");
                 },
                 Signal::Flush => flush_handle.flush_soon(),
             },
@@ -274,19 +277,23 @@ struct Keep<'a> {
 }
 
 impl Keep<'_> {
-    /// Takes new settings if they are good; the old ones stay if not.
-    async fn reload(&self) -> Result<(), Problems> {
-        let loaded = config::load(&self.world.places, &self.world.flags, &self.world.environment)?;
+    /// Takes new settings if they are good; the old ones stay if not. Returns how many rows were withdrawn.
+    async fn reload(&self) -> Result<u64, ReloadRefused> {
+        let loaded = config::load(&self.world.places, &self.world.flags, &self.world.environment)
+            .map_err(ReloadRefused::Settings)?;
         let checked = Arc::new(loaded.checked.clone());
+        self.consent.reload(&checked).map_err(ReloadRefused::Manifests)?;
         if let Err(error) = self.queue.set_limits(checked.queue).await {
             warn!(%error, "cannot change the queue's limits");
         }
         self.level.set(&checked.daemon.log);
-        self.consent.reload(&checked);
         self.loaded.send_replace(Arc::new(loaded));
         self.settings.send_replace(checked);
+        let policy = self.consent.current();
+        let purged = crate::control::purge_withdrawn(self.queue, &policy, self.world.clock.now()).await;
         info!("reloaded");
-        Ok(())
+        // What failed here is tried again by `withdrawals`.
+        Ok(purged.map_or(0, |purged| purged.queued + purged.parked))
     }
 }
 

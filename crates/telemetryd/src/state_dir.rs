@@ -15,33 +15,33 @@ pub struct StateDir {
     pub moved: Option<String>,
 }
 
-/// Chooses between `wanted` and a local directory.
-///
-/// # Errors
-/// When a directory is needed in `/var/tmp` and what is there is not ours.
-pub fn choose(wanted: &Path, uid: u32) -> Result<StateDir, Failure> {
+/// Chooses between `wanted` and a local directory, which [`take`] makes when it is needed.
+#[must_use]
+pub fn choose(wanted: &Path, uid: u32) -> StateDir {
     let existing = wanted.ancestors().find(|path| path.exists()).unwrap_or(wanted);
     let Some(kind) = network_file_system(existing) else {
-        return Ok(StateDir {
+        return StateDir {
             path: wanted.to_owned(),
             moved: None,
-        });
+        };
     };
     let local = PathBuf::from(format!("/var/tmp/telemetryd-{uid}"));
-    take(&local, uid)?;
     let moved = format!(
         "{} is on {kind}; state is kept in {} instead",
         wanted.display(),
         local.display()
     );
-    Ok(StateDir {
+    StateDir {
         path: local,
         moved: Some(moved),
-    })
+    }
 }
 
 /// Makes `local` with mode 0700, or takes it if it is ours: a directory, no link, our uid, nobody else's.
-fn take(local: &Path, uid: u32) -> Result<(), Failure> {
+///
+/// # Errors
+/// When what is there is not ours.
+pub fn take(local: &Path, uid: u32) -> Result<(), Failure> {
     let failed = |what: String| Failure::Denied(what);
     match std::fs::DirBuilder::new().mode(0o700).create(local) {
         Ok(()) => return Ok(()),
@@ -96,7 +96,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let wanted = home.path().join("not/yet/there");
         assert_eq!(
-            choose(&wanted, 0).unwrap(),
+            choose(&wanted, 0),
             StateDir {
                 path: wanted,
                 moved: None

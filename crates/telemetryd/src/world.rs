@@ -58,7 +58,7 @@ impl World {
             .map(absolute)
             .transpose()?
             .unwrap_or_else(|| places.socket.clone());
-        let StateDir { path, moved } = state_dir::choose(&places.state, uid)?;
+        let StateDir { path, moved } = state_dir::choose(&places.state, uid);
         places.state = path;
         Ok(Self {
             do_not_track: environment.get("DO_NOT_TRACK").is_some(),

@@ -23,6 +23,18 @@ pub struct ManifestProblem {
     pub message: String,
 }
 
+impl std::fmt::Display for ManifestProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "error: {}:{}: {}",
+            self.file.display(),
+            self.line,
+            self.message
+        )
+    }
+}
+
 /// What became of a manifest that a tool brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registration {
@@ -110,7 +122,8 @@ pub fn register(
     Ok(Registration::Registered)
 }
 
-fn registered_dir(state: &Path) -> PathBuf {
+/// Where registered manifests are kept.
+pub(super) fn registered_dir(state: &Path) -> PathBuf {
     state.join("tools.d")
 }
 

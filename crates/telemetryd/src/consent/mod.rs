@@ -35,6 +35,8 @@ pub struct Consent {
 #[derive(Debug)]
 struct Inner {
     stamps: Vec<Stamp>,
+    /// Of the directories that hold manifests: a file that came or went shows there.
+    manifest_stamps: Vec<Stamp>,
     config: FromConfig,
     manifests: BTreeMap<String, Registered>,
     problems: Vec<ManifestProblem>,
@@ -42,6 +44,22 @@ struct Inner {
     noticed: BTreeSet<String>,
     /// Tools that have rows, or had: their withdrawals start epochs.
     known: BTreeSet<String>,
+}
+
+impl Inner {
+    /// Reads the manifests anew. One with a mistake in it stays what it was before the mistake.
+    fn read_manifests(&mut self, places: &Places) {
+        let (mut manifests, problems) = manifests::load(places);
+        report(&problems);
+        for problem in &problems {
+            let tool = problem.file.file_stem().unwrap_or_default().to_string_lossy();
+            if let Some(old) = self.manifests.get(&*tool) {
+                manifests.entry(tool.into_owned()).or_insert_with(|| old.clone());
+            }
+        }
+        self.manifests = manifests;
+        self.problems = problems;
+    }
 }
 
 /// What the config adds to the policy.
@@ -81,6 +99,7 @@ impl Consent {
         report(&problems);
         let mut inner = Inner {
             stamps: Vec::new(),
+            manifest_stamps: Vec::new(),
             config: FromConfig::of(checked),
             manifests,
             problems,
@@ -89,6 +108,7 @@ impl Consent {
             known,
         };
         inner.stamps = stamps(&places);
+        inner.manifest_stamps = manifest_stamps(&places);
         let policy = Arc::new(Policy::new(parts(&places, do_not_track, &inner)));
         // What was on when the last daemon ended and is off now was withdrawn while nobody looked.
         inner.epochs.settle(&inner.known, &policy);
@@ -106,12 +126,16 @@ impl Consent {
     /// The policy now: the files were looked at in this call.
     #[must_use]
     pub fn current(&self) -> Arc<Policy> {
-        let stamps = stamps(&self.places);
+        let (stamps, manifest_stamps) = (stamps(&self.places), manifest_stamps(&self.places));
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.stamps == stamps {
+        if inner.stamps == stamps && inner.manifest_stamps == manifest_stamps {
             return Arc::clone(&self.policy.borrow());
         }
         inner.stamps = stamps;
+        if inner.manifest_stamps != manifest_stamps {
+            inner.manifest_stamps = manifest_stamps;
+            inner.read_manifests(&self.places);
+        }
         self.replace(&mut inner)
     }
 
@@ -122,16 +146,23 @@ impl Consent {
     }
 
     /// Takes the manifests and the config anew.
-    pub fn reload(&self, checked: &Checked) {
+    ///
+    /// # Errors
+    /// Every mistake in a manifest; then everything stays as it was.
+    pub fn reload(&self, checked: &Checked) -> Result<(), Vec<ManifestProblem>> {
         let (manifests, problems) = manifests::load(&self.places);
-        report(&problems);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.config = FromConfig::of(checked);
         inner.manifests = manifests;
         inner.problems = problems;
         inner.noticed = noticed(&self.places.state);
         inner.stamps = stamps(&self.places);
+        inner.manifest_stamps = manifest_stamps(&self.places);
         self.replace(&mut inner);
+        Ok(())
     }
 
     /// Manifests that could not be read, for `status` and `doctor`.
@@ -195,9 +226,8 @@ impl Consent {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let done = manifests::register(&self.places.state, &inner.manifests, name, text)?;
         if done == manifests::Registration::Registered {
-            let (manifests, problems) = manifests::load(&self.places);
-            inner.manifests = manifests;
-            inner.problems = problems;
+            inner.read_manifests(&self.places);
+            inner.manifest_stamps = manifest_stamps(&self.places);
             self.replace(&mut inner);
         }
         Ok(done)
@@ -254,6 +284,16 @@ fn stamps(places: &Places) -> Vec<Stamp> {
         .collect()
 }
 
+fn manifest_stamps(places: &Places) -> Vec<Stamp> {
+    let own = manifests::registered_dir(&places.state);
+    places
+        .manifests
+        .iter()
+        .chain(std::iter::once(&own))
+        .map(|path| Stamp::of(path))
+        .collect()
+}
+
 fn consent_path(config: &Path) -> PathBuf {
     config.join("consent.toml")
 }
@@ -268,6 +308,6 @@ fn noticed(state: &Path) -> BTreeSet<String> {
 
 fn report(problems: &[ManifestProblem]) {
     for problem in problems {
-        warn!(file = %problem.file.display(), line = problem.line, "{}; this tool has no manifest", problem.message);
+        warn!(file = %problem.file.display(), line = problem.line, "{}", problem.message);
     }
 }

@@ -28,13 +28,44 @@ use self::tail::Tail;
 use crate::clock::Clock;
 use crate::config::{Checked, Loaded, Places, Problems};
 use crate::consent::Consent;
+use crate::consent::manifests::ManifestProblem;
 use crate::counters::Counters;
 use crate::flush;
 use crate::ingest::{Answers, Ended, Peer};
 use crate::phase::{Ender, PhaseReader};
 
-/// Asks for a reload; the answer says what is wrong with the new files, if anything is.
-pub type ReloadRequest = oneshot::Sender<Result<(), Problems>>;
+/// Asks for a reload; the answer says how many rows it withdrew, or what is wrong with the new files.
+pub type ReloadRequest = oneshot::Sender<Result<u64, ReloadRefused>>;
+
+/// What is wrong with the new files: the old settings stay.
+#[derive(Debug)]
+pub enum ReloadRefused {
+    /// The configuration.
+    Settings(Problems),
+    /// Manifests.
+    Manifests(Vec<ManifestProblem>),
+}
+
+impl ReloadRefused {
+    fn problems(&self) -> Value {
+        match self {
+            Self::Settings(problems) => json!(problems),
+            Self::Manifests(problems) => problems
+                .iter()
+                .map(|p| json!({ "file": p.file.display().to_string(), "line": p.line, "key": null, "message": p.message }))
+                .collect(),
+        }
+    }
+}
+
+impl std::fmt::Display for ReloadRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Settings(problems) => problems.fmt(f),
+            Self::Manifests(problems) => problems.iter().try_for_each(|problem| writeln!(f, "{problem}")),
+        }
+    }
+}
 
 /// What control is given. Everything in it is a handle or a snapshot.
 #[expect(missing_docs, reason = "handles of the rooms that their types name")]
@@ -148,14 +179,14 @@ impl Service {
             return Ok(());
         }
         match told.await {
-            Ok(Ok(())) => out.line(&json!({ "ok": true, "status": "reloaded" })).await,
-            Ok(Err(problems)) => {
-                let message = format!(
-                    "the new settings are bad, the old ones stay: {} problems",
-                    problems.len()
-                );
+            Ok(Ok(purged)) => {
+                out.line(&json!({ "ok": true, "status": "reloaded", "purged": purged }))
+                    .await
+            }
+            Ok(Err(refused)) => {
                 let line = json!({
-                    "ok": false, "error": ErrorCode::InvalidEvent.as_str(), "message": message, "problems": problems,
+                    "ok": false, "error": ErrorCode::InvalidEvent.as_str(),
+                    "message": "the new settings are bad; the old ones stay", "problems": refused.problems(),
                 });
                 out.line(&line).await
             }
