@@ -36,6 +36,8 @@ pub enum JsonError {
 pub struct Member {
     /// Between the quotes, escapes as they came.
     pub key: Range<usize>,
+    /// Whether the key has escapes in it.
+    pub escaped: bool,
     /// The whole value, quotes and brackets included.
     pub value: Range<usize>,
 }
@@ -53,13 +55,23 @@ impl<'a> Object<'a> {
     /// The raw value of `key`, or `None`. (Keys with escapes in them are compared unescaped.)
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&'a str> {
-        self.members
-            .iter()
-            .find(|m| {
-                let raw = &self.text[m.key.clone()];
-                raw == key || (raw.contains('\\') && unescape(raw) == key)
-            })
-            .map(|m| &self.text[m.value.clone()])
+        self.iter()
+            .find(|(found, _)| found == key)
+            .map(|(_, value)| value)
+    }
+
+    /// Keys, unescaped, and raw values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> + use<'a> {
+        let text = self.text;
+        self.members.iter().map(move |member| {
+            let key = &text[member.key.clone()];
+            let key = if member.escaped {
+                unescape(key)
+            } else {
+                Cow::Borrowed(key)
+            };
+            (key, &text[member.value.clone()])
+        })
     }
 }
 
@@ -222,8 +234,10 @@ impl Scanner<'_> {
             let from = self.at;
             self.value(depth + 1)?;
             if let Some(members) = members.as_deref_mut() {
+                let escaped = memchr::memchr(b'\\', &self.bytes[key.clone()]).is_some();
                 members.push(Member {
                     key: key.clone(),
+                    escaped,
                     value: from..self.at,
                 });
             }
@@ -305,6 +319,7 @@ impl Scanner<'_> {
         self.eat(b'"', "a string")?;
         let from = self.at;
         loop {
+            self.plain();
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -315,6 +330,28 @@ impl Scanner<'_> {
                 Some(_) => self.at += 1,
                 None => return Err(JsonError::Syntax(self.at, "the end of the string")),
             }
+        }
+    }
+
+    /// Skips bytes of a string that mean themselves, eight at a time.
+    fn plain(&mut self) {
+        const ONES: u64 = u64::from_ne_bytes([1; 8]);
+        const HIGHS: u64 = ONES << 7;
+        // A byte of `word` is zero (Mycroft, 1987); a hit beside a true one may be false, so bytes decide then.
+        let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+        while let Some(eight) = self
+            .bytes
+            .get(self.at..self.at + 8)
+            .and_then(|b| <[u8; 8]>::try_from(b).ok())
+        {
+            let word = u64::from_ne_bytes(eight);
+            let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+            let quote = has_zero(word ^ (ONES * u64::from(b'"')));
+            let backslash = has_zero(word ^ (ONES * u64::from(b'\\')));
+            if (control | quote | backslash) != 0 {
+                return;
+            }
+            self.at += 8;
         }
     }
 
