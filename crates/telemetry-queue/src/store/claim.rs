@@ -281,7 +281,8 @@ impl Store {
             taken += encoded;
             part.from = frame.seq + 1;
             part.next = None;
-            part.oldest = oldest(part.oldest, Some(stamp));
+            // Of a lane the first counts: what was requeued comes behind younger ones, and expires with them.
+            part.oldest.get_or_insert(stamp);
             part.events
                 .push(self.claimed_event(&lane.lane.tool, frame, stamp, arena));
             match part.members.last_mut() {

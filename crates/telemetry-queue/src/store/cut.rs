@@ -135,7 +135,11 @@ impl Store {
 
     /// Parks the refused events of a root that waited. Returns how many.
     fn park_refused(&mut self, root: u64) -> rusqlite::Result<u32> {
-        let waiting = self.state.roots.get_mut(&root).map(|of| std::mem::take(&mut of.waiting));
+        let waiting = self
+            .state
+            .roots
+            .get_mut(&root)
+            .map(|of| std::mem::take(&mut of.waiting));
         self.park_all(waiting.unwrap_or_default())
     }
 
@@ -224,15 +228,19 @@ impl Store {
         self.add_batch(right)
     }
 
-    /// When the oldest event of some members was received: by this a batch expires, and one that would lose no
-    /// event must not (I8).
+    /// When the oldest event of some members was received, of each lane the first: by this a batch expires, and one
+    /// that would lose no event must not (I8).
     pub(crate) fn oldest_of(&self, members: &[Member]) -> rusqlite::Result<Option<Stamp>> {
         let mut found = None;
-        for member in members {
+        let mut last = None;
+        for member in members
+            .iter()
+            .filter(|member| last.replace(member.lane) != Some(member.lane))
+        {
             let number = self.state.lanes[member.lane].number;
             self.each_event(number, member.first, member.last, |_, stamp| {
                 found = oldest(found, Some(stamp));
-                ControlFlow::Continue(())
+                ControlFlow::Break(())
             })?;
         }
         Ok(found)

@@ -43,8 +43,6 @@ pub(super) struct Snapshot {
     /// Members of each open batch.
     pub(super) open: BTreeMap<Id, BTreeSet<Name>>,
     pub(super) sent: Vec<Sent>,
-    /// Names in the sent log.
-    pub(super) logged: BTreeSet<Name>,
     pub(super) view: Arc<View>,
 }
 
@@ -80,11 +78,6 @@ impl World {
         for book in books {
             assert!(book.balanced(), "{book:?}");
             assert!(now.books.insert(book.lane.clone(), book).is_none());
-        }
-        for sent in &now.sent {
-            for member in &sent.members {
-                now.logged.insert((sent.uid, member.tool.clone(), member.id));
-            }
         }
         now
     }

@@ -54,7 +54,11 @@ impl World {
             let ends = !ended.is_disjoint(members);
             // The fate of a refused event may be decided by the settling of another, or by its going.
             let renamed = self.formed[batch].members.len() != members.len();
-            if whole && !ends && !renamed && !self.refused.contains(batch) {
+            // One that is old enough may end its batch although it stays: requeued, it stands behind younger ones.
+            let old = members
+                .iter()
+                .any(|name| self.is_old(&self.events[self.index[name]]));
+            if whole && !ends && !renamed && !old && !self.refused.contains(batch) {
                 assert!(now.open.contains_key(batch), "batch {} was dissolved", hex(batch));
             }
             if !whole && !leased.contains(batch) {
@@ -67,7 +71,13 @@ impl World {
         }
     }
 
-    pub(super) fn settlement_is_right(&mut self, lease: &Claimed, ending: Ending, settled: Settled, now: &Snapshot) {
+    pub(super) fn settlement_is_right(
+        &mut self,
+        lease: &Claimed,
+        ending: Ending,
+        settled: Settled,
+        now: &Snapshot,
+    ) {
         // What was purged under lease is not there to be settled.
         let here: Vec<Name> = self.under(lease).collect();
         let state = |name: &Name| now.at.get(name).map(|&row| &now.rows[row]);

@@ -36,7 +36,11 @@ impl World {
             let book = tally(&mut count, &event.lane);
             let place = match row {
                 Some(row) if row.state == RowState::Parked => {
-                    let before = self.before.at.get(&name).and_then(|&row| self.before.rows[row].batch);
+                    let before = self
+                        .before
+                        .at
+                        .get(&name)
+                        .and_then(|&row| self.before.rows[row].batch);
                     let refused = before.is_some_and(|batch| self.refused.contains(&batch));
                     let why = event.place == Place::Parked || deeds.settled.is_some() || refused;
                     assert!(why, "{} was parked by nothing", hex(&event.id));
