@@ -13,6 +13,7 @@ mod secrets;
 
 mod clients;
 mod consent;
+mod ctl;
 
 mod disk;
 mod kill;

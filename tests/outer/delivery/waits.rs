@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use telemetry_testkit::sink::{Script, Step};
 use telemetry_testkit::{DEADLINE, eventually};
 
-use crate::stage::{SOON, Stage, TOLD, ask, destination, event, id};
+use crate::stage::{SOON, Stage, TOLD, ask, destination, event, id, waiting};
 
 /// A flush that does not wait, then a state.
 fn until_state(stage: &Stage, state: &str) -> Value {
@@ -148,9 +148,8 @@ fn a_hold_ends_at_once_when_a_setting_was_changed() {
     let mut stage = Stage::new(script, TOLD);
     stage.queue([event(1)]);
     until_state(&stage, "held");
-    // A reload that changes nothing of it mends nothing.
-    assert_eq!(ask(&stage.daemon, &json!({"op": "reload"}))["ok"], true);
     assert_eq!(stage.flush()["left"], 1);
+    assert_eq!(stage.endpoint.requests().len(), 1);
     let mended =
         format!("{TOLD}auth = {{ bearer = \"new\" }}\n").replace("max_wait = \"1h\"", "max_wait = \"10ms\"");
     stage
@@ -165,14 +164,25 @@ fn a_hold_ends_at_once_when_a_setting_was_changed() {
 }
 
 #[test]
-fn a_hold_survives_a_kill() {
+fn after_a_start_or_a_reload_a_destination_that_is_held_is_asked_once_more() {
     let mut stage = Stage::new(Script::new().then(Step::status(403)), TOLD);
     stage.queue([event(1)]);
     until_state(&stage, "held");
-    stage.daemon.restart();
-    assert_eq!(stage.destination()["state"], "held");
-    assert_eq!(stage.flush()["left"], 1);
-    assert_eq!(stage.endpoint.requests().len(), 1);
+    for requests in [2, 3] {
+        if requests == 2 {
+            stage.daemon.restart();
+        } else {
+            assert_eq!(ask(&stage.daemon, &json!({"op": "reload"}))["ok"], true);
+        }
+        ask(&stage.daemon, &json!({"op": "flush"}));
+        stage.endpoint.wait_for_requests(requests);
+        eventually("it is held again", DEADLINE, || {
+            (stage.destination()["state"] == "held").then_some(())
+        });
+        assert_eq!(stage.flush()["left"], 1);
+        assert_eq!(stage.endpoint.requests().len(), requests);
+    }
+    assert_eq!(waiting(&stage.daemon).len(), 1);
 }
 
 #[test]

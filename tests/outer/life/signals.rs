@@ -136,8 +136,8 @@ fn a_hup_takes_good_settings_and_keeps_the_old_ones_when_the_new_are_bad() {
 #[test]
 fn a_hup_reads_manifests_again() {
     let mut stage = Stage::new(Script::new(), SOON);
-    let late = || ask(&stage.daemon, &json!({"tool": "late", "event": "ran"}))["status"].clone();
-    assert_eq!(late(), "declined");
+    let late = |stage: &Stage| ask(&stage.daemon, &json!({"tool": "late", "event": "ran"}))["status"].clone();
+    assert_eq!(late(&stage), "declined");
     stage.home.write_manifest("late", &crate::stage::manifest("late"));
     stage.endpoint.expect_tool("late");
     stage.daemon.signal(Signal::HUP);
@@ -146,9 +146,17 @@ fn a_hup_reads_manifests_again() {
     });
     stage.home.write_manifest("late", "name = \"late\"\nevnts = 1\n");
     stage.daemon.signal(Signal::HUP);
-    eventually("a broken manifest is none", DEADLINE, || {
-        (ask(&stage.daemon, &json!({"tool": "late", "event": "ran"}))["status"] == "declined").then_some(())
+    eventually("the mistake is told", DEADLINE, || {
+        stage.daemon.log().contains("late.toml").then_some(())
     });
+    let answer = ask(&stage.daemon, &json!({"tool": "late", "event": "ran"}));
+    assert_eq!(
+        answer["status"], "queued",
+        "the manifest that was good still counts: {answer}"
+    );
+    // A start has no older one: the tool has none, and no other is disturbed.
+    stage.daemon.restart();
+    assert_eq!(late(&stage), "declined");
     stage.queue([event(1)]);
 }
 
