@@ -16,7 +16,12 @@ use telemetry_queue::{
 };
 
 const EVENT: usize = 350;
-const CLAIM: ClaimLimits = ClaimLimits { max_events: 500, max_bytes: 256 * 1024, per_batch: 200, per_event: 150 };
+const CLAIM: ClaimLimits = ClaimLimits {
+    max_events: 500,
+    max_bytes: 256 * 1024,
+    per_batch: 200,
+    per_event: 150,
+};
 
 fn main() {
     let base = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
@@ -27,9 +32,15 @@ fn main() {
         let (insert, delete) = bare(&directory.join(format!("bare-{round}.db")), 300_000);
         println!("bare insert at 1,000 a transaction {insert:.0}/s, select and delete at 500 {delete:.0}/s");
         let rate = runtime.block_on(appends(&directory.join(format!("a{round}")), 300_000));
-        println!("  appends alone                    {rate:.0}/s  {:.2} of the bare insert", rate / insert);
+        println!(
+            "  appends alone                    {rate:.0}/s  {:.2} of the bare insert",
+            rate / insert
+        );
         let rate = runtime.block_on(both(&directory.join(format!("b{round}")), 300_000));
-        println!("  appended and delivered           {rate:.0}/s  {:.2} of the bare insert", rate / insert);
+        println!(
+            "  appended and delivered           {rate:.0}/s  {:.2} of the bare insert",
+            rate / insert
+        );
         if round == 0 {
             runtime.block_on(million(&directory.join("m"), delete));
         }
@@ -47,11 +58,13 @@ fn bare(path: &Path, events: u64) -> (f64, f64) {
         )
         .unwrap();
     let payload = vec![b'x'; EVENT];
+    let cpu = thread_cpu("throughput");
     let start = Instant::now();
     for group in 0..events / 1_000 {
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut insert =
-            connection.prepare_cached("INSERT INTO event VALUES (?1, ?2, 1000, 'tool', 'default', 1, ?3)").unwrap();
+        let mut insert = connection
+            .prepare_cached("INSERT INTO event VALUES (?1, ?2, 1000, 'tool', 'default', 1, ?3)")
+            .unwrap();
         for n in 0..1_000 {
             let seq = group * 1_000 + n;
             insert.execute((seq.cast_signed(), id(seq), &payload)).unwrap();
@@ -59,18 +72,28 @@ fn bare(path: &Path, events: u64) -> (f64, f64) {
         connection.execute_batch("COMMIT").unwrap();
     }
     let insert = events as f64 / start.elapsed().as_secs_f64();
+    println!(
+        "(bare insert: {:.2} µs of CPU an event)",
+        (thread_cpu("throughput") - cpu) * 1e6 / events as f64
+    );
     let start = Instant::now();
     let mut bytes = 0;
     for group in 0..events / 500 {
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut select = connection.prepare_cached("SELECT seq, payload FROM event ORDER BY seq LIMIT 500").unwrap();
+        let mut select = connection
+            .prepare_cached("SELECT seq, payload FROM event ORDER BY seq LIMIT 500")
+            .unwrap();
         let mut rows = select.query([]).unwrap();
         let mut last = 0_i64;
         while let Some(row) = rows.next().unwrap() {
             last = row.get(0).unwrap();
             bytes += row.get::<_, Vec<u8>>(1).unwrap().len();
         }
-        connection.prepare_cached("DELETE FROM event WHERE seq <= ?1").unwrap().execute([last]).unwrap();
+        connection
+            .prepare_cached("DELETE FROM event WHERE seq <= ?1")
+            .unwrap()
+            .execute([last])
+            .unwrap();
         connection.execute_batch("COMMIT").unwrap();
         let _ = group;
     }
@@ -95,13 +118,24 @@ fn options(directory: &Path) -> Options {
         sent_max_bytes: 4 << 20,
         sent_bodies: true,
     };
-    Options { directory: directory.to_owned(), boot_id: [1; 16], limits, probe: None }
+    Options {
+        directory: directory.to_owned(),
+        boot_id: [1; 16],
+        limits,
+        probe: None,
+    }
 }
 
-const AT: Moment = Moment { wall_ms: 1_800_000_000_000, boot_ms: 1_000_000 };
+const AT: Moment = Moment {
+    wall_ms: 1_800_000_000_000,
+    boot_ms: 1_000_000,
+};
 
 fn group(lane: &Arc<Lane>, first: u64, count: u64) -> Append {
-    let mut append = Append { at: AT, ..Append::default() };
+    let mut append = Append {
+        at: AT,
+        ..Append::default()
+    };
     append.arena = vec![b'x'; EVENT * count as usize];
     append.events = (0..count)
         .map(|n| NewEvent {
@@ -116,12 +150,19 @@ fn group(lane: &Arc<Lane>, first: u64, count: u64) -> Append {
 }
 
 fn lane() -> Arc<Lane> {
-    Arc::new(Lane { uid: 1000, destination: "default".into(), tool: "tool".into() })
+    Arc::new(Lane {
+        uid: 1000,
+        destination: "default".into(),
+        tool: "tool".into(),
+    })
 }
 
 async fn appends(directory: &Path, events: u64) -> f64 {
     let (queue, owner, _) = telemetry_queue::open(options(directory), AT).unwrap();
-    let groups: Vec<Append> = (0..events / 1_000).map(|n| group(&lane(), n * 1_000, 1_000)).collect();
+    let groups: Vec<Append> = (0..events / 1_000)
+        .map(|n| group(&lane(), n * 1_000, 1_000))
+        .collect();
+    let written = io("wchar");
     let start = Instant::now();
     let mut answers = Vec::new();
     for append in groups {
@@ -131,6 +172,10 @@ async fn appends(directory: &Path, events: u64) -> f64 {
         answer.await.unwrap().unwrap();
     }
     let rate = events as f64 / start.elapsed().as_secs_f64();
+    println!(
+        "  ({} bytes written an event appended)",
+        (io("wchar") - written) / events
+    );
     owner.close().unwrap();
     rate
 }
@@ -150,15 +195,24 @@ async fn deliver(queue: &Queue, events: u64) {
             },
         };
         done += claimed.events.len() as u64;
-        let outcome = Outcome::Delivered { status: 200, meta: "{}".to_owned() };
-        batch = queue.settle_and_claim(claimed.id, outcome, None, CLAIM, AT).await.unwrap().1;
+        let outcome = Outcome::Delivered {
+            status: 200,
+            meta: "{}".to_owned(),
+        };
+        batch = queue
+            .settle_and_claim(claimed.id, outcome, None, CLAIM, AT)
+            .await
+            .unwrap()
+            .1;
     }
 }
 
 async fn both(directory: &Path, events: u64) -> f64 {
     let (queue, owner, _) = telemetry_queue::open(options(directory), AT).unwrap();
-    let groups: Vec<Append> = (0..events / 1_000).map(|n| group(&lane(), n * 1_000, 1_000)).collect();
-    let cpu = thread_cpu();
+    let groups: Vec<Append> = (0..events / 1_000)
+        .map(|n| group(&lane(), n * 1_000, 1_000))
+        .collect();
+    let (cpu, written) = (thread_cpu("queue-writer"), io("wchar"));
     let start = Instant::now();
     let append = async {
         for append in groups {
@@ -167,7 +221,9 @@ async fn both(directory: &Path, events: u64) -> f64 {
     };
     tokio::join!(append, deliver(&queue, events));
     let rate = events as f64 / start.elapsed().as_secs_f64();
-    println!("  (writer's CPU: {:.2} µs an event)", (thread_cpu() - cpu) * 1e6 / events as f64);
+    let written = (io("wchar") - written) / events;
+    let cpu = (thread_cpu("queue-writer") - cpu) * 1e6 / events as f64;
+    println!("  (writer's CPU: {cpu:.2} µs an event; {written} bytes written an event)");
     owner.close().unwrap();
     rate
 }
@@ -178,42 +234,89 @@ async fn million(directory: &Path, delete: f64) {
     for n in 0..1_000 {
         queue.append(group(&lane(), n * 1_000, 1_000)).await.unwrap();
     }
-    println!("a million appended in {:.2} s, resident {}", start.elapsed().as_secs_f64(), status("VmRSS"));
-    println!("  {} bytes on the disk an event", queue.bytes_on_disk() / 1_000_000);
+    println!(
+        "a million appended in {:.2} s, resident {}",
+        start.elapsed().as_secs_f64(),
+        status("VmRSS")
+    );
+    println!(
+        "  {} bytes on the disk an event",
+        queue.bytes_on_disk() / 1_000_000
+    );
     owner.close().unwrap();
     let start = Instant::now();
     let (queue, owner, _) = telemetry_queue::open(options(directory), AT).unwrap();
     println!("  opened in {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     let start = Instant::now();
     queue.append(group(&lane(), 2_000_000, 1)).await.unwrap();
-    println!("  first append after {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+    println!(
+        "  first append after {:.1} ms",
+        start.elapsed().as_secs_f64() * 1e3
+    );
     let start = Instant::now();
     deliver(&queue, 1_000_001).await;
     let rate = 1_000_000.0 / start.elapsed().as_secs_f64();
-    println!("  drained at {rate:.0}/s, {:.2} of the bare one, resident {}", rate / delete, status("VmRSS"));
-    let left = queue.rows(Filter::default(), &[RowState::Waiting], None, 10).await.unwrap();
+    println!(
+        "  drained at {rate:.0}/s, {:.2} of the bare one, resident {}",
+        rate / delete,
+        status("VmRSS")
+    );
+    let left = queue
+        .rows(Filter::default(), &[RowState::Waiting], None, 10)
+        .await
+        .unwrap();
     assert!(left.rows.is_empty());
     owner.close().unwrap();
-    println!("  {} bytes on the disk after it", directory.join("queue.db").metadata().unwrap().len());
+    println!(
+        "  {} bytes on the disk after it",
+        directory.join("queue.db").metadata().unwrap().len()
+    );
     let start = Instant::now();
     let (_, owner, _) = telemetry_queue::open(options(&directory.with_extension("new")), AT).unwrap();
-    println!("  a new one opened in {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+    println!(
+        "  a new one opened in {:.1} ms",
+        start.elapsed().as_secs_f64() * 1e3
+    );
     owner.close().unwrap();
 }
 
 fn status(key: &str) -> String {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    text.lines().find(|line| line.starts_with(key)).unwrap_or_default().split_whitespace().skip(1).collect()
+    text.lines()
+        .find(|line| line.starts_with(key))
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .collect()
 }
 
-/// CPU seconds of the thread that writes.
-fn thread_cpu() -> f64 {
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
+/// A line of what the process has read and written.
+fn io(key: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(key))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0)
+}
+
+/// CPU seconds of a thread.
+fn thread_cpu(thread: &str) -> f64 {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
+        return 0.0;
+    };
     for task in tasks.flatten() {
         let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        if name.trim() == "queue-writer" {
+        if name.trim() == thread {
             let stat = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            let nanos: f64 = stat.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0.0);
+            let nanos: f64 = stat
+                .split_whitespace()
+                .next()
+                .and_then(|n| n.parse().ok())
+                .unwrap_or(0.0);
             return nanos / 1e9;
         }
     }

@@ -38,6 +38,14 @@ pub(crate) struct Rows {
     pub(crate) limit: u32,
 }
 
+/// A purge's arguments.
+#[derive(Debug)]
+pub(crate) struct Purge {
+    pub(crate) filter: Filter,
+    pub(crate) reason: PurgeReason,
+    pub(crate) at: Moment,
+}
+
 /// A request to the writer thread.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -50,18 +58,9 @@ pub(crate) enum Command {
         uid: Option<u32>,
         reply: Reply<Option<Claimed>>,
     },
-    Purge {
-        filter: Filter,
-        reason: PurgeReason,
-        at: Moment,
-        reply: Reply<Purged>,
-    },
-    Requeue {
-        filter: Filter,
-        at: Moment,
-        reply: Reply<u64>,
-    },
-    Rows(Rows, Reply<Page>),
+    Purge(Box<Purge>, Reply<Purged>),
+    Requeue(Box<Filter>, Moment, Reply<u64>),
+    Rows(Box<Rows>, Reply<Page>),
     Sent {
         limit: u32,
         uid: Option<u32>,

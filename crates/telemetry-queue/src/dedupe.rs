@@ -163,8 +163,6 @@ fn home(tag: u32, homes: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests may")]
-
     use std::collections::HashMap;
 
     use proptest::prelude::*;

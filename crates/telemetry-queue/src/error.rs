@@ -32,6 +32,10 @@ pub(crate) fn classify(error: &rusqlite::Error) -> Class {
     let Some(code) = error.sqlite_error() else {
         return Class::Other;
     };
+    // The WAL's index is a file, too, and SQLite has a code of its own for when that finds no room.
+    if code.extended_code == ffi::SQLITE_IOERR_SHMSIZE {
+        return Class::Full;
+    }
     match code.extended_code & 0xff {
         ffi::SQLITE_FULL => Class::Full,
         ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => Class::Corrupt,

@@ -154,8 +154,21 @@ impl Place {
                 | OpenFlags::SQLITE_OPEN_NO_MUTEX
                 | OpenFlags::SQLITE_OPEN_NOFOLLOW;
             let mut connection = Connection::open_with_flags(&self.file, flags)?;
+            let is_new = fs::metadata(&self.file).is_ok_and(|file| file.len() == 0);
+            if is_new {
+                // Until there is something to lose; made durable at once below.
+                connection.pragma_update(None, "synchronous", "OFF")?;
+            }
             configure(&connection)?;
             let version = self.bring_up_to_date(&mut connection)?;
+            if is_new {
+                // One fsync instead of one a step. Before it the file is empty or torn, and set aside.
+                let synced = fs::File::open(&self.file).and_then(|file| file.sync_all());
+                synced.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+            }
+            // Without fsync at each commit: what is committed survives the process's death, not a power cut.
+            // Raised to FULL for a transaction that holds a `synced` event.
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
             Ok((connection, version))
         })();
         let sqlite = |error: rusqlite::Error| match classify_at_start(&error) {
@@ -314,8 +327,15 @@ impl Place {
     /// A WAL without its file belongs to the file that was set aside last (by the time of its renaming: the clock
     /// in the names may have been set back), unless that has one; otherwise it is what is left of a removed file.
     fn adopt_wal(&self) {
-        let renamed = |path: &PathBuf| fs::metadata(path).map(|file| (file.ctime(), file.ctime_nsec())).ok();
-        let last = self.corrupt_files().into_iter().max_by_key(|(_, path)| renamed(path));
+        let renamed = |path: &PathBuf| {
+            fs::metadata(path)
+                .map(|file| (file.ctime(), file.ctime_nsec()))
+                .ok()
+        };
+        let last = self
+            .corrupt_files()
+            .into_iter()
+            .max_by_key(|(_, path)| renamed(path));
         let wal = self.beside("-wal");
         if let Some((seconds, _)) = last {
             let place = self.directory.join(format!("{CORRUPT}{seconds}-wal"));
@@ -414,9 +434,6 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     // Readers (the background check) never block the writer, and a commit is one append to one file.
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    // Without fsync at each commit: what is committed survives the process's death, not a power cut. Raised to
-    // FULL for a transaction that holds a `synced` event.
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
     // Erased means erased: deleted content is overwritten. FAST would leave it readable in free pages (CONSENT.md).
     connection.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
     // The writer brings the WAL into the file itself, after it has answered.

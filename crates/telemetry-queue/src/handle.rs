@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::command::{Claim, Command, Reply, Rows, Settle};
+use crate::command::{Claim, Command, Purge, Reply, Rows, Settle};
 use crate::lock::Lock;
 use crate::types::{
     Append, Appended, Book, Checked, ClaimLimits, Claimed, Filter, Id, Limits, Moment, Outcome, Page,
@@ -199,13 +199,8 @@ impl Queue {
     ///
     /// `DiskFull`, `Io`: a part may have been purged; purge again. `Closed`.
     pub async fn purge(&self, filter: Filter, reason: PurgeReason, at: Moment) -> Result<Purged, QueueError> {
-        self.ask(|reply| Command::Purge {
-            filter,
-            reason,
-            at,
-            reply,
-        })
-        .await
+        let purge = Box::new(Purge { filter, reason, at });
+        self.ask(|reply| Command::Purge(purge, reply)).await
     }
 
     /// Puts parked rows back into the queue, behind what waits there; returns how many.
@@ -214,7 +209,8 @@ impl Queue {
     ///
     /// `DiskFull`, `Io`: a part may have been put back. `Closed`.
     pub async fn requeue(&self, filter: Filter, at: Moment) -> Result<u64, QueueError> {
-        self.ask(|reply| Command::Requeue { filter, at, reply }).await
+        self.ask(|reply| Command::Requeue(Box::new(filter), at, reply))
+            .await
     }
 
     /// One page of rows in these states (none given: all), at most `limit` and about 1 MiB of them. The writer
@@ -236,7 +232,7 @@ impl Queue {
             after,
             limit,
         };
-        self.ask(|reply| Command::Rows(rows, reply)).await
+        self.ask(|reply| Command::Rows(Box::new(rows), reply)).await
     }
 
     /// The newest `limit` entries of the sent log (of this uid, with this tool), newest last; with `bodies` also

@@ -74,8 +74,6 @@ fn busy(file: &mut File, path: &Path) -> QueueError {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests may")]
-
     use super::*;
 
     #[test]

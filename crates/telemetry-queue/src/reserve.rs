@@ -16,7 +16,7 @@ use rustix::io::Errno;
 /// The file's name within the directory.
 const NAME: &str = "queue.reserve";
 
-/// It grows in steps of this, and is this long when nothing is going on.
+/// It is at most this long when nothing is going on, and grows in quarters of it.
 pub(crate) const STEP: u64 = 1024 * 1024;
 
 /// The room that is kept.
@@ -53,7 +53,7 @@ impl Reserve {
         if self.unsupported || bytes <= self.held {
             return Ok(());
         }
-        let bytes = bytes.max(self.owed).next_multiple_of(STEP);
+        let bytes = bytes.max(self.owed).next_multiple_of(STEP / 4);
         let file = self.open()?;
         match fallocate(&file, FallocateFlags::empty(), self.held, bytes - self.held) {
             Ok(()) => {
@@ -73,6 +73,21 @@ impl Reserve {
                 }
                 Err(error.into())
             }
+        }
+    }
+
+    /// Whether there is no room now. SQLite tells a full disk (ENOSPC), but not a quota (EDQUOT), from other failures
+    /// to write.
+    pub(crate) fn finds_no_room(&mut self) -> bool {
+        let held = self.held;
+        match self.ensure(held + STEP) {
+            Ok(()) => {
+                if self.held > held && self.open().and_then(|file| file.set_len(held)).is_ok() {
+                    self.held = held;
+                }
+                false
+            }
+            Err(error) => matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded),
         }
     }
 
@@ -115,8 +130,6 @@ impl Reserve {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests may")]
-
     use super::*;
 
     #[test]
@@ -125,7 +138,7 @@ mod tests {
         let length = || fs::metadata(directory.path().join(NAME)).map(|file| file.len()).unwrap_or(0);
         let mut reserve = Reserve::new(directory.path());
         reserve.ensure(1).unwrap();
-        assert_eq!(length(), STEP);
+        assert_eq!(length(), STEP / 4);
         reserve.ensure(3 * STEP - 5).unwrap();
         assert_eq!(length(), 3 * STEP);
         let mut reserve = Reserve::new(directory.path());

@@ -206,8 +206,6 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), rusqlite_migrat
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests may")]
-
     use super::*;
 
     #[test]

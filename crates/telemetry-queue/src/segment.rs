@@ -32,9 +32,9 @@ const HAS_PROJECT: u8 = 1;
 /// Flag: the payload was erased, the id is kept (`sent_bodies = false`).
 const STRIPPED: u8 = 2;
 
-/// Bodies grow to at most this, unless one event alone is larger. Two such rows and SQLite's own bytes fill a
-/// page of 16 KiB (16,384 − 8 for the page's header − 2 × 22 for two cells), so that no page is left half empty.
-pub(crate) const TARGET: usize = (16_384 - 8 - 2 * 22) / 2;
+/// Bodies grow to at most this, unless one event alone is larger: one such row and SQLite's own bytes (8 for the
+/// page's header, 22 for the cell) fill a page of 16 KiB, so that no page is left half empty and none overflows.
+pub(crate) const TARGET: usize = 16_384 - 8 - 22;
 
 /// What the events of one segment have in common.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,7 +175,7 @@ fn push_varint(to: &mut Vec<u8>, mut value: u64) {
     to.push(value as u8);
 }
 
-fn take_varint<'a>(from: &mut &'a [u8]) -> Option<u64> {
+fn take_varint(from: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for shift in (0..63).step_by(7) {
         let (&byte, rest) = from.split_first()?;

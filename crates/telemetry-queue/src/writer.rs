@@ -12,14 +12,14 @@ use rusqlite::Connection;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 
-use crate::command::{Command, Reply};
+use crate::command::{Command, Purge, Reply};
 use crate::error::{Class, classify, classify_at_start};
 use crate::file::{Opened, Place, checkpoint};
 use crate::integrity::{Found, Integrity};
-use crate::reserve::Reserve;
+use crate::reserve::{Reserve, STEP};
 use crate::store::Store;
 use crate::store::evict::wal_limit;
-use crate::types::{ErrorKind, Id, Moment, OpenReport, PurgeReason, Purged, QueueError, View};
+use crate::types::{ErrorKind, Id, Moment, OpenReport, Purged, QueueError, View};
 
 mod group;
 mod idle;
@@ -190,18 +190,13 @@ impl Writer {
                 let result = self.store.preview(&claim, uid);
                 self.answer(reply, "cannot look at the next batch", result);
             }
-            Command::Purge {
-                filter,
-                reason,
-                at,
-                reply,
-            } => {
-                self.tell(at);
-                let result = self.purge(&filter, reason);
-                let result = self.with_relief(result, |writer| writer.purge(&filter, reason));
+            Command::Purge(purge, reply) => {
+                self.tell(purge.at);
+                let result = self.purge(&purge);
+                let result = self.with_relief(result, |writer| writer.purge(&purge));
                 self.answer(reply, "cannot purge", result);
             }
-            Command::Requeue { filter, at, reply } => {
+            Command::Requeue(filter, at, reply) => {
                 self.tell(at);
                 let result = self.store.requeue(&filter);
                 self.answer(reply, "cannot put parked events back", result);
@@ -279,6 +274,12 @@ impl Writer {
     /// that it can be begun anew.
     fn relieve(&mut self) {
         self.reserve.release();
+        self.bring_wal_in();
+        self.reserve.owe_what_is_left();
+    }
+
+    /// Brings the WAL into the file as far as the disk has room.
+    fn bring_wal_in(&mut self) {
         match checkpoint(&self.store.connection, "PASSIVE") {
             Ok(true) => WAL_PAGES.set(0),
             Ok(false) => {}
@@ -286,7 +287,6 @@ impl Writer {
                 tracing::debug!(error = %error, "cannot bring the WAL into the file on a full disk");
             }
         }
-        self.reserve.owe_what_is_left();
     }
 
     /// Takes note of the time, and of what it took away.
@@ -299,10 +299,10 @@ impl Writer {
         }
     }
 
-    fn purge(&mut self, filter: &crate::types::Filter, reason: PurgeReason) -> rusqlite::Result<Purged> {
+    fn purge(&mut self, purge: &Purge) -> rusqlite::Result<Purged> {
         // A reader would keep the erased pages in the WAL.
         self.integrity.stop();
-        let result = self.store.purge(filter, reason);
+        let result = self.store.purge(&purge.filter, purge.reason);
         self.place.erase_corrupt(None);
         let emptied = checkpoint(&self.store.connection, "TRUNCATE");
         let purged = result?;
@@ -438,13 +438,30 @@ impl Writer {
         if self.broken {
             return Ok(());
         }
-        let failed = |error| QueueError::sqlite("cannot close the queue", error);
-        self.store
-            .execute("UPDATE meta SET clean = 1", [])
-            .map_err(failed)?;
-        checkpoint(&self.store.connection, "TRUNCATE").map_err(failed)?;
+        let mark = |writer: &mut Self| {
+            writer.store.execute("UPDATE meta SET clean = 1", [])?;
+            checkpoint(&writer.store.connection, "TRUNCATE")
+        };
+        let marked = mark(&mut self);
+        match self.with_relief(marked, mark) {
+            Ok(_) => {}
+            // Nothing is lost by it: the next start looks closer.
+            Err(error) if classify(&error) == Class::Full => {
+                tracing::warn!(error = %error, "cannot mark the queue as closed on a full disk");
+            }
+            Err(error) => return Err(QueueError::sqlite("cannot close the queue", error)),
+        }
         self.store.connection.flush_prepared_statement_cache();
-        self.store.connection.close().map_err(|(_, error)| failed(error))
+        let closed = self
+            .store
+            .connection
+            .close()
+            .map_err(|(_, error)| QueueError::sqlite("cannot close the queue", error));
+        // The next start may find the disk full; where nothing waits it loses nothing by that.
+        if self.store.state.queued > 0 {
+            let _ = self.reserve.ensure(STEP / 2);
+        }
+        closed
     }
 }
 
@@ -467,8 +484,8 @@ fn refuse(command: Command, why: &QueueError) {
         Command::Claim(_, reply) | Command::Preview { reply, .. } => send(reply, why),
         Command::Settle(_, reply) => send(reply, why),
         Command::SettleAndClaim(_, _, reply) => send(reply, why),
-        Command::Purge { reply, .. } => send(reply, why),
-        Command::Requeue { reply, .. } => send(reply, why),
+        Command::Purge(_, reply) => send(reply, why),
+        Command::Requeue(_, _, reply) => send(reply, why),
         Command::Rows(_, reply) => send(reply, why),
         Command::Sent { reply, .. } => send(reply, why),
         Command::Books(_, reply) => send(reply, why),

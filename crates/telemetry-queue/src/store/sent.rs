@@ -24,6 +24,9 @@ const TRIM_ENTRIES: usize = 64;
 /// See [`TRIM_ENTRIES`].
 const TRIM_BYTES: u64 = 1024 * 1024;
 
+/// Room made in the log before a transaction: the default batch.
+const AHEAD: u64 = 256 * 1024;
+
 impl Store {
     /// Enters a delivered batch, whose member rows are still there. The tallies are the caller's.
     pub(crate) fn log_sent(&mut self, batch: &Batch, status: u16, meta: &str) -> rusqlite::Result<()> {
@@ -79,18 +82,30 @@ impl Store {
 
     /// Whether the log is over its limits.
     pub(crate) fn sent_is_over(&self) -> bool {
-        self.state.sent_kept > self.limits.sent_max_bytes
-            || self
-                .state
-                .sent
-                .front()
-                .is_some_and(|oldest| self.ages.age(&oldest.at) > self.limits.sent_max_age_ms)
+        self.sent_is_above(self.limits.sent_max_bytes)
+    }
+
+    fn sent_is_above(&self, bytes: u64) -> bool {
+        let oldest = self.state.sent.front();
+        self.state.sent_kept > bytes
+            || oldest.is_some_and(|oldest| self.ages.age(&oldest.at) > self.limits.sent_max_age_ms)
+    }
+
+    /// Makes room in the log for what comes next, before it comes: the pages that this frees are written again in
+    /// the same transaction, and so never go through the WAL as erased ones only.
+    pub(crate) fn trim_sent_ahead(&mut self) -> rusqlite::Result<()> {
+        let limit = self.limits.sent_max_bytes;
+        self.trim_sent_to(limit - AHEAD.min(limit / 16))
     }
 
     /// Erases what is over the log's limits, oldest first, a slice of it.
     pub(crate) fn trim_sent(&mut self) -> rusqlite::Result<()> {
+        self.trim_sent_to(self.limits.sent_max_bytes)
+    }
+
+    fn trim_sent_to(&mut self, most: u64) -> rusqlite::Result<()> {
         let (mut entries, mut bytes) = (0, 0);
-        while self.sent_is_over() && entries < TRIM_ENTRIES && bytes < TRIM_BYTES {
+        while self.sent_is_above(most) && entries < TRIM_ENTRIES && bytes < TRIM_BYTES {
             let Some(entry) = self.state.sent.pop_front() else {
                 break;
             };

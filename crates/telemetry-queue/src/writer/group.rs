@@ -114,7 +114,7 @@ impl Writer {
         }
         let error = match self.attempt(&jobs) {
             Ok(done) => return self.succeed(jobs, done),
-            Err(error) => error,
+            Err(error) => self.unmask(error),
         };
         match classify(&error) {
             Class::Corrupt => self.recover(&error.to_string()),
@@ -143,11 +143,29 @@ impl Writer {
         self.store.sparing = false;
     }
 
+    /// A quota that is used up is a full disk.
+    fn unmask(&mut self, error: rusqlite::Error) -> rusqlite::Error {
+        let writing = error
+            .sqlite_error()
+            .is_some_and(|code| code.extended_code == ffi::SQLITE_IOERR_WRITE);
+        if writing && self.reserve.finds_no_room() {
+            rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), Some(error.to_string()))
+        } else {
+            error
+        }
+    }
+
     /// Sets aside the room that the WAL may need to come into the file, this group's share included.
     fn keep_reserve(&mut self, jobs: &[Job]) -> rusqlite::Result<()> {
         let bytes: usize = jobs.iter().map(Job::bytes).sum();
-        let needed = Self::wal_bytes() + 2 * bytes as u64 + crate::reserve::STEP / 2;
-        self.reserve.ensure(needed).map_err(|error| {
+        let share = 2 * bytes as u64 + crate::reserve::STEP / 2;
+        let mut kept = self.reserve.ensure(Self::wal_bytes() + share);
+        if kept.is_err() && Self::wal_bytes() > 0 {
+            // An empty WAL needs less.
+            self.bring_wal_in();
+            kept = self.reserve.ensure(Self::wal_bytes() + share);
+        }
+        kept.map_err(|error| {
             let code = match error.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ffi::SQLITE_FULL,
                 _ => ffi::SQLITE_IOERR,
@@ -206,6 +224,9 @@ impl Writer {
         let result = self.store.transaction(|store| {
             let mut done = Vec::with_capacity(jobs.len());
             let (mut appended, mut added) = (false, false);
+            if !store.sparing {
+                store.trim_sent_ahead()?;
+            }
             for job in jobs {
                 done.push(match job {
                     Job::Append(append, _) => {
