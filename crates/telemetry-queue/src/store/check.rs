@@ -26,6 +26,8 @@ pub(crate) struct Progress {
     pub(crate) integrity: Option<String>,
     /// `quick_check` has still to come to its end.
     pub(crate) integrity_pending: bool,
+    /// The rows are not what the books say: `quick_check` is to tell why.
+    pub(crate) doubt: bool,
 }
 
 impl Store {
@@ -33,7 +35,8 @@ impl Store {
     pub(crate) fn checked(&self) -> Checked {
         Checked {
             complete: self.state.lanes.iter().all(|lane| lane.scan.is_none())
-                && !self.checked.integrity_pending,
+                && !self.checked.integrity_pending
+                && !self.checked.doubt,
             rows: self.checked.rows,
             differences: self.checked.differences.clone(),
             integrity: self.checked.integrity.clone(),
@@ -108,6 +111,7 @@ impl Store {
         scan.next = reached;
         if reached >= end {
             if scan.counted != scan.booked {
+                self.checked.doubt = true;
                 self.checked
                     .differences
                     .push(((*lane.lane).clone(), scan.counted, scan.booked));

@@ -88,6 +88,10 @@ impl Store {
                 return Ok(None);
             };
             let (arena, events) = self.read_members(&batch.members)?;
+            if events.len() as u64 != batch.events {
+                // A page that is torn and looks whole: never a part of a batch under the batch's id (I8).
+                return Err(crate::error::damaged());
+            }
             return Ok(Some(self.claimed(batch, arena, events)));
         }
         let Some(uid) = self.next_uid(destination) else {
