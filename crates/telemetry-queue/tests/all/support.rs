@@ -292,6 +292,13 @@ impl Bench {
         panic!("it never happened that {what}");
     }
 
+    /// Waits until everything was read once in the background, and what is wrong was dealt with.
+    pub(crate) fn until_checked(&self) {
+        self.until("the background check is complete", |bench| {
+            bench.wait(bench.queue.checked()).unwrap().complete
+        });
+    }
+
     pub(crate) fn close(mut self) {
         self.owner.take().unwrap().close().unwrap();
     }

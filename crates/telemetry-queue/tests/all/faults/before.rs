@@ -92,6 +92,7 @@ impl Before {
     /// Opens a directory whose file was damaged and compares; returns the queue and how many rows were saved.
     pub(super) fn compare(&self, directory: &Path) -> (Bench, u64) {
         let bench = Bench::open(&options(directory), after(1_000)).unwrap();
+        bench.until_checked();
         assert_balanced(&bench);
         let rows = bench.rows();
         for row in &rows {

@@ -52,9 +52,7 @@ fn a_page_that_is_torn_costs_what_was_on_it_and_nothing_else() {
         overwrite(&file(copy.path()), page * 16_384 + 8_192, &[0; 8_192]);
         let (bench, at_start) = before.compare(copy.path());
         meet_everything(&bench);
-        bench.until("the background check is complete", |bench| {
-            bench.wait(bench.queue().checked()).unwrap().complete
-        });
+        bench.until_checked();
         assert_balanced(&bench);
         let total = bench.total();
         assert!(total.lost <= 200, "page {page}: {total:?}");

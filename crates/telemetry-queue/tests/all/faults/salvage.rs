@@ -122,9 +122,7 @@ fn salvage_that_was_put_off_comes_behind_what_was_queued_meanwhile() {
     assert_eq!(both.delivered, 2 * one.delivered);
     assert_eq!(bench.rows().len() as u64, 2 * before.row_count() + 10);
     assert_eq!(bench.sent().len(), 2 * before.sent.len());
-    bench.until("the background check is complete", |bench| {
-        bench.wait(bench.queue().checked()).unwrap().complete
-    });
+    bench.until_checked();
     assert_eq!(bench.wait(bench.queue().checked()).unwrap().differences, []);
     let sent = bench.deliver_all("a", after(1_001)) + bench.deliver_all("b", after(1_001));
     assert_eq!(sent, both.queued);
