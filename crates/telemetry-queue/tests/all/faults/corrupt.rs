@@ -201,3 +201,40 @@ fn an_event_whose_checksum_is_wrong_is_never_sent_and_never_stops_the_others() {
     assert_eq!(total.queued, 0);
     assert_balanced(&bench);
 }
+
+#[test]
+fn damage_that_is_met_while_running_stops_nothing_and_keeps_what_is_under_lease() {
+    let directory = scratch();
+    let bench = Bench::start(directory.path());
+    // More than SQLite's cache holds, so that the damage is read.
+    for turn in 0..40_u64 {
+        let first = turn * 1_000;
+        bench
+            .append(events(&lane(1, "a", "t"), first..first + 400, 600, after(turn)))
+            .unwrap();
+    }
+    bench.wait(bench.queue().checkpoint()).unwrap();
+    let leased = bench.claim("a", at_most(100), after(100)).unwrap();
+    bench.wait(bench.queue().checkpoint()).unwrap();
+    let pages = length(&file(directory.path())) / 16_384;
+    overwrite(&file(directory.path()), (pages / 2) * 16_384, &[0xaa; 16_384]);
+    let mut sent = 0;
+    while let Some(claimed) = bench.claim("a", at_most(500), after(101)) {
+        sent += claimed.events.len() as u64;
+        bench.settle(claimed.id, delivered(), after(101));
+        bench
+            .append(events(&lane(1, "b", "t"), sent..sent + 1, 100, after(102)))
+            .unwrap();
+    }
+    bench.settle(leased.id, delivered(), after(103));
+    assert_eq!(super::set_aside(directory.path()).len(), 1, "the damage was met");
+    let book = bench
+        .books()
+        .into_iter()
+        .find(|book| &*book.lane.destination == "a")
+        .unwrap();
+    assert!(book.balanced(), "{book:?}");
+    assert!(book.lost > 0 && book.lost < 60, "{book:?}");
+    assert_eq!((book.delivered, book.queued), (100 + sent, 0), "{book:?}");
+    assert_balanced(&bench);
+}

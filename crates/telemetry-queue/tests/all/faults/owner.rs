@@ -185,7 +185,8 @@ fn a_state_directory_that_is_deleted_under_a_running_queue_stops_nothing() {
 /// Says visibly that a test could not run here; where it must be able to, that is a failure.
 pub(super) fn skip(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "{why}");
-    eprintln!("SKIPPED: {why}");
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "SKIPPED: {why}").unwrap();
 }
 
 /// Whether `unshare` can give a child mounts of its own here: as root, or in a user namespace.

@@ -93,9 +93,7 @@ fn salvage_that_was_put_off_comes_behind_what_was_queued_meanwhile() {
     let directory = scratch();
     // A queue with rows, batches and parked rows of its own, in the same lanes.
     let other = filled();
-    for name in ["queue.db"] {
-        std::fs::copy(other.path().join(name), directory.path().join(name)).unwrap();
-    }
+    std::fs::copy(file(other.path()), file(directory.path())).unwrap();
     let bench = Bench::start(directory.path());
     bench
         .append(events(&lane(1, "a", "kedro"), 70_000..70_010, 100, after(100)))

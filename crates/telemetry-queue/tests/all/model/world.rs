@@ -359,7 +359,7 @@ impl World {
     /// Delivers everything to an endpoint that never takes certain events: in the end those are parked, and
     /// nothing else is left. The number of requests stays within what bisection needs.
     pub(super) fn drain(&mut self) {
-        let poisonous = |id: &Id| id[15] % 5 == 0;
+        let poisonous = |id: &Id| id[15].is_multiple_of(5);
         while let Some(lease) = self.leases.pop() {
             let mut deeds = Deeds::default();
             self.settle(lease, Ending::Release, false, &mut deeds);
@@ -433,7 +433,7 @@ fn project_of(project: u8) -> Id {
 fn lane_of(lane: u8) -> Arc<Lane> {
     Arc::new(Lane {
         uid: 1000 + u32::from(lane % 2),
-        destination: destination_of(lane / 2 % 2 == 0).into(),
+        destination: destination_of((lane / 2).is_multiple_of(2)).into(),
         tool: tool_of(lane / 4).into(),
     })
 }
