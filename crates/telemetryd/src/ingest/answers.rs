@@ -266,6 +266,8 @@ impl Answers {
     /// Writes what was gathered. While the client does not take it, events that come are still answered
     /// into memory, up to the bound.
     async fn write_all(&mut self) -> Result<(), Ended> {
+        // One line of a control answer may be longer than the bound: a client that reads it is not cut off.
+        let own = self.out.len();
         let mut written = 0;
         let mut patience = None;
         while written < self.out.len() && !self.gone {
@@ -286,7 +288,7 @@ impl Answers {
                         },
                         () = patience => return Err(Ended),
                     }
-                    if self.out.len() - written > self.max_unread {
+                    if self.out.len() - written > self.max_unread.max(own) {
                         return Err(Ended);
                     }
                 }
