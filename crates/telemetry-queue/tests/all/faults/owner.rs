@@ -183,10 +183,10 @@ fn a_state_directory_that_is_deleted_under_a_running_queue_stops_nothing() {
 }
 
 /// Says visibly that a test could not run here; where it must be able to, that is a failure.
+#[expect(clippy::print_stderr, reason = "a skipped test is to be seen")]
 pub(super) fn skip(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "{why}");
-    use std::io::Write as _;
-    writeln!(std::io::stderr(), "SKIPPED: {why}").unwrap();
+    eprintln!("SKIPPED: {why}");
 }
 
 /// Whether `unshare` can give a child mounts of its own here: as root, or in a user namespace.
