@@ -25,6 +25,10 @@ use crate::counters::Counters;
 /// Answers of this size are written before more are gathered.
 const GATHER: usize = 32 * 1024;
 
+/// With `max_unread` bytes before it, a client has this part of `answer_timeout` to take some: one that reads, and
+/// is only slower than we answer, is not cut off.
+const SHORT: u32 = 10;
+
 /// What the queue will say of an append.
 pub(super) type AppendAnswer = oneshot::Receiver<Result<Vec<Appended>, QueueError>>;
 
@@ -270,6 +274,7 @@ impl Answers {
         let own = self.out.len();
         let mut written = 0;
         let mut patience = None;
+        let mut full = false;
         while written < self.out.len() && !self.gone {
             match self.write.try_write(&self.out[written..]) {
                 Ok(bytes) => {
@@ -277,19 +282,25 @@ impl Answers {
                     patience = None;
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    let more = self.held.is_none();
-                    let timeout = self.answer_timeout;
+                    let was_full = std::mem::replace(&mut full, self.out.len() - written > self.max_unread);
+                    if full != was_full {
+                        patience = None;
+                    }
+                    let more = self.held.is_none() && !full;
+                    let timeout = if full {
+                        self.answer_timeout / SHORT
+                    } else {
+                        self.answer_timeout
+                    };
                     let patience = patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
                     tokio::select! {
+                        biased;
                         ready = self.write.writable() => self.gone |= ready.is_err(),
                         Some(reply) = self.replies.recv(), if more => match reply {
                             Reply::Control(_) => self.held = Some(reply),
                             other => self.render(other).await,
                         },
                         () = patience => return Err(Ended),
-                    }
-                    if self.out.len() - written > self.max_unread.max(own) {
-                        return Err(Ended);
                     }
                 }
                 Err(_) => self.gone = true,
