@@ -294,3 +294,93 @@ fn random_bytes_never_end_the_daemon_or_a_connection() {
     }
     status(&stage.daemon);
 }
+
+#[test]
+fn what_waits_in_the_backlog_when_a_term_comes_is_processed() {
+    for _ in 0..5 {
+        let mut stage = Stage::new(Script::new(), TOLD);
+        // Stopped, it accepts nobody: all of them wait in the backlog, written and closed.
+        stage.daemon.signal(rustix::process::Signal::STOP);
+        for n in 0..300 {
+            let mut stream = UnixStream::connect(stage.daemon.socket()).unwrap();
+            stream.write_all(without_ack(n).as_bytes()).unwrap();
+        }
+        stage.daemon.signal(rustix::process::Signal::TERM);
+        stage.daemon.signal(rustix::process::Signal::CONT);
+        stage.daemon.wait(DEADLINE).expect_code(0);
+        stage.endpoint.wait_for_ids((0..300).map(id));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thousand_connections_leave_no_descriptor_and_no_thread() {
+    let stage = Stage::new(Script::new(), SOON);
+    let count = |what: &str| {
+        std::fs::read_dir(format!("/proc/{}/{what}", stage.daemon.pid()))
+            .unwrap()
+            .count()
+    };
+    stage.queue([event(0)]);
+    stage.endpoint.wait_for_ids([id(0)]);
+    let settled = || (count("fd"), count("task"));
+    let before = eventually("it is at rest", DEADLINE, || {
+        (waiting(&stage.daemon).is_empty() && stage.destination()["state"] == "idle").then(settled)
+    });
+    for n in 1..=1_000u64 {
+        let mut tool = stage.daemon.connect();
+        match n % 4 {
+            0 => tool.send(&event(n)),
+            1 => assert_eq!(tool.ask(&event(n))["status"], "queued"),
+            2 => tool.send_bytes(b"{\"tool\":"),
+            _ => tool.send(&json!({"op": "tail"})),
+        }
+    }
+    stage.endpoint.wait_for_events(501);
+    eventually("what was opened is closed", DEADLINE, || {
+        (settled() <= before).then_some(())
+    });
+}
+
+#[test]
+fn another_user_is_not_served_even_past_the_permissions() {
+    let python = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--clear-groups", "python3", "-c", ""])
+        .status();
+    if !rustix::process::geteuid().is_root() || !python.is_ok_and(|status| status.success()) {
+        crate::stage::skipped("root, setpriv and python3 are needed");
+        return;
+    }
+    let stage = Stage::new(Script::new(), TOLD);
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    open(stage.home.root(), 0o711);
+    open(&stage.home.runtime_dir(), 0o711);
+    let attempt = format!(
+        "import socket\ns=socket.socket(socket.AF_UNIX)\ntry:\n s.connect({:?})\n s.sendall(b'{}\\n')\n print(s.recv(99))\nexcept OSError as e:\n print(type(e).__name__)",
+        stage.daemon.socket().display().to_string(),
+        event(1)
+    );
+    let stranger = || {
+        let out = std::process::Command::new("setpriv")
+            .args(["--reuid=65534", "--clear-groups", "python3", "-c", &attempt])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    };
+    assert_eq!(stranger(), "PermissionError");
+    open(stage.daemon.socket().parent().unwrap(), 0o711);
+    open(&stage.daemon.socket(), 0o666);
+    let heard = stranger();
+    assert!(
+        ["b''", "ConnectionResetError", "BrokenPipeError"].contains(&heard.as_str()),
+        "{heard}"
+    );
+    assert!(waiting(&stage.daemon).is_empty());
+    assert!(
+        stage.daemon.log().contains("another user"),
+        "{}",
+        stage.daemon.log()
+    );
+}

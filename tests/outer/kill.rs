@@ -97,6 +97,11 @@ fn hear(tool: &mut Tool) -> Option<String> {
 
 /// Kills a daemon `ROUNDS` times at random moments while clients write and the endpoint has its troubles.
 fn lives(ack: &str, seed: u64, script: Script) {
+    lives_with(ack, seed, script, |_, _| ());
+}
+
+/// The same, with something done to the daemon between two kills.
+fn lives_with(ack: &str, seed: u64, script: Script, between: fn(&Daemon, &mut Rng)) {
     let mut rng = Rng::with_seed(seed);
     let endpoint = Collector::builder()
         .script(script)
@@ -119,6 +124,7 @@ fn lives(ack: &str, seed: u64, script: Script) {
             eventually("the moment of the kill", DEADLINE, || {
                 until.left().is_none().then_some(())
             });
+            between(&daemon, &mut rng);
             daemon.restart();
             assert!(
                 !daemon.log().contains("do not balance"),
@@ -136,6 +142,7 @@ fn lives(ack: &str, seed: u64, script: Script) {
         acknowledged.len()
     );
     eventually("nothing is left", DEADLINE, || {
+        ask(&daemon, &json!({"op": "resume"}));
         ask(&daemon, &json!({"op": "flush"}));
         (status(&daemon)["queue"]["events"] == 0).then_some(())
     });
@@ -203,4 +210,41 @@ fn a_kill_before_any_answer_leaves_a_daemon_that_starts() {
     let daemon = Daemon::builder(&home).start();
     assert!(!daemon.log().contains("corrupt"), "{}", daemon.log());
     assert_eq!(status(&daemon)["queue"]["events"], 0);
+}
+
+/// What people ask of a daemon, none of which may cost an event.
+const ASKED: [&str; 14] = [
+    r#"{"op":"pause"}"#,
+    r#"{"op":"pause","for_ms":5}"#,
+    r#"{"op":"resume"}"#,
+    r#"{"op":"flush"}"#,
+    r#"{"op":"flush","wait":true,"timeout_ms":20}"#,
+    r#"{"op":"reload"}"#,
+    r#"{"op":"status"}"#,
+    r#"{"op":"queue","action":"list"}"#,
+    r#"{"op":"queue","action":"next_batch"}"#,
+    r#"{"op":"queue","action":"requeue"}"#,
+    r#"{"op":"queue","action":"purge","tool":"other"}"#,
+    r#"{"op":"consent","action":"deny","tool":"other"}"#,
+    r#"{"op":"sent","bodies":true}"#,
+    r#"{"op":"tail"}"#,
+];
+
+#[test]
+fn after_twenty_kills_among_all_that_people_ask_no_event_is_lost() {
+    let script = Script::new()
+        .then(Step::status(503).every(6))
+        .then(Step::status(401).every(17));
+    lives_with("queued", 5, script, |daemon, rng| {
+        // On a connection each, so that one that waits holds back none; not all are listened to.
+        let mut asked: Vec<Tool> = Vec::new();
+        for _ in 0..rng.usize(1..12) {
+            let mut tool = daemon.connect();
+            tool.send_line(ASKED[rng.usize(..ASKED.len())]);
+            if rng.bool() {
+                tool.hear(Duration::from_millis(rng.u64(0..30)));
+            }
+            asked.push(tool);
+        }
+    });
 }

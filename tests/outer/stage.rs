@@ -199,6 +199,17 @@ pub(crate) fn books_balance(status: &Value) {
     }
 }
 
+/// Says that a test cannot run here, and fails where it must (`CI=true`).
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+#[track_caller]
+pub(crate) fn skipped(why: &str) {
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "it must run here: {why}"
+    );
+    eprintln!("SKIPPED: {why}");
+}
+
 /// The most memory that the daemon ever had resident, in KiB.
 #[cfg(target_os = "linux")]
 pub(crate) fn peak_kib(daemon: &Daemon) -> u64 {

@@ -83,6 +83,34 @@ fn http_date(seconds_from_now: u64) -> String {
 }
 
 #[test]
+fn a_retry_after_beyond_a_day_is_a_day_and_one_that_is_none_says_nothing() {
+    let wall = |time: &Value| {
+        telemetry_protocol::time::parse_rfc3339(time.as_str().expect("a time")).expect("RFC 3339")
+    };
+    for (header, least, most) in [
+        ("99999999999", 86_000, 86_500),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_000, 86_500),
+        ("7200", 7_100, 7_300),
+        ("-5", 0, 3_700),
+        ("soon", 0, 3_700),
+        ("0", 0, 3_700),
+    ] {
+        let stage = Stage::new(
+            Script::new().then(Step::status(503).header("Retry-After", header)),
+            TOLD,
+        );
+        stage.queue([event(1)]);
+        let shown = until_state(&stage, "backoff");
+        let received = waiting(&stage.daemon)[0]["received"].clone();
+        let seconds = (wall(&shown["next_try"]) - wall(&received)) / 1000;
+        assert!(
+            (least..=most).contains(&seconds),
+            "{header}: tried again after {seconds} s"
+        );
+    }
+}
+
+#[test]
 fn a_short_retry_after_is_waited_for_and_then_it_goes_by_itself() {
     let stage = Stage::new(
         Script::new().then(Step::status(503).header("Retry-After", "1").times(1)),
