@@ -270,8 +270,6 @@ impl Answers {
     /// Writes what was gathered. While the client does not take it, events that come are still answered
     /// into memory, up to the bound.
     async fn write_all(&mut self) -> Result<(), Ended> {
-        // One line of a control answer may be longer than the bound: a client that reads it is not cut off.
-        let own = self.out.len();
         let mut written = 0;
         let mut patience = None;
         let mut full = false;
