@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,6 +42,12 @@ fn main() {
             "  appended and delivered           {rate:.0}/s  {:.2} of the bare insert",
             rate / insert
         );
+        let rate = runtime.block_on(pipelined(&directory.join(format!("p{round}")), 300_000));
+        println!(
+            "  the same in groups of 32          {rate:.0}/s  {:.2} of the bare insert",
+            rate / insert
+        );
+        runtime.block_on(singles(&directory.join(format!("s{round}"))));
         if round == 0 {
             runtime.block_on(million(&directory.join("m"), delete));
         }
@@ -226,6 +233,56 @@ async fn both(directory: &Path, events: u64) -> f64 {
     println!("  (writer's CPU: {cpu:.2} µs an event; {written} bytes written an event)");
     owner.close().unwrap();
     rate
+}
+
+/// Four producers with eight groups of 32 in flight each, as connections would, while batches are delivered.
+async fn pipelined(directory: &Path, events: u64) -> f64 {
+    let (queue, owner, _) = telemetry_queue::open(options(directory), AT).unwrap();
+    let groups: Vec<Append> = (0..events / 32).map(|n| group(&lane(), n * 32, 32)).collect();
+    let (cpu, written) = (thread_cpu("queue-writer"), io("wchar"));
+    let start = Instant::now();
+    let append = async {
+        let mut flight = VecDeque::new();
+        for append in groups {
+            flight.push_back(queue.send_append(append).await.unwrap());
+            if flight.len() >= 32 {
+                flight.pop_front().unwrap().await.unwrap().unwrap();
+            }
+        }
+        for answer in flight {
+            answer.await.unwrap().unwrap();
+        }
+    };
+    tokio::join!(append, deliver(&queue, events / 32 * 32));
+    let rate = events as f64 / start.elapsed().as_secs_f64();
+    let written = (io("wchar") - written) / events;
+    let cpu = (thread_cpu("queue-writer") - cpu) * 1e6 / events as f64;
+    println!("  (writer's CPU: {cpu:.2} µs an event; {written} bytes written an event)");
+    owner.close().unwrap();
+    rate
+}
+
+/// One event at a time.
+async fn singles(directory: &Path) {
+    let (queue, owner, _) = telemetry_queue::open(options(directory), AT).unwrap();
+    for synced in [false, true] {
+        let mut times = Vec::new();
+        for n in 0..2_000 {
+            let append = Append {
+                synced,
+                ..group(&lane(), n + if synced { 1 << 32 } else { 0 }, 1)
+            };
+            let start = Instant::now();
+            queue.append(append).await.unwrap();
+            times.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        times.sort_by(f64::total_cmp);
+        println!(
+            "  one event at a time, synced {synced}: p50 {:.0} µs, p99 {:.0} µs",
+            times[1_000], times[1_980]
+        );
+    }
+    owner.close().unwrap();
 }
 
 async fn million(directory: &Path, delete: f64) {

@@ -29,7 +29,7 @@ const CORRUPT_SECONDS: i64 = 7 * 86_400;
 
 /// Bytes of a page: measured, a third faster than 4 KiB for appends, since a commit then writes half as many
 /// frames with their headers and checksums.
-const PAGE: i64 = 16_384;
+pub(crate) const PAGE: u32 = 16_384;
 
 /// Boots that are remembered: rows of older ones have another boot's number, which is all that is asked of it.
 const BOOTS: i64 = 16;

@@ -5,9 +5,10 @@
 //! commit that holds its events (I1).
 //!
 //! **Cancel safety, for all methods alike:** dropped before the command was sent, nothing happens. Dropped later,
-//! the command is carried out and its answer is lost: appended events stay queued, a claimed batch stays under
-//! lease until it is settled by its id or the queue is opened again. Where that matters, do not drop: await the
-//! future in a task of its own, or (appends) use [`Queue::send_append`].
+//! the command is carried out and its answer is lost: appended events stay queued; a lease that nobody waited for
+//! ends at once, but one that was answered to a future which was then dropped lasts until the queue is opened
+//! again. Where that matters, do not drop: await the future in a task of its own, or (appends) use
+//! [`Queue::send_append`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,6 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::{Claim, Command, Purge, Reply, Rows, Settle};
-use crate::lock::Lock;
 use crate::types::{
     Append, Appended, Book, Checked, ClaimLimits, Claimed, Filter, Id, Limits, Moment, Outcome, Page,
     PurgeReason, Purged, QueueError, RowState, Sent, Settled, View,
@@ -91,7 +91,7 @@ impl Queue {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: a batch whose answer is lost stays under lease (see the module).
+    /// Not cancel safe: see the module.
     pub async fn claim(
         &self,
         destination: &Arc<str>,
@@ -338,13 +338,12 @@ impl Queue {
     }
 }
 
-/// Who opened the queue: the writer thread and the lock on the directory, held for life (I7).
+/// Who opened the queue, and may close it. Dropped without that, the queue lives until its last handle is dropped.
 #[derive(Debug)]
 pub struct Owner {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) closing: Arc<AtomicBool>,
     pub(crate) thread: JoinHandle<Result<(), QueueError>>,
-    pub(crate) lock: Lock,
 }
 
 impl Owner {
@@ -359,8 +358,6 @@ impl Owner {
         self.closing.store(true, Ordering::Release);
         // Only wakes the thread: where the channel is full it is awake, and sees the flag.
         let _ = self.commands.try_send(Command::Wake);
-        let result = self.thread.join().unwrap_or_else(|_| Err(QueueError::closed()));
-        drop(self.lock);
-        result
+        self.thread.join().unwrap_or_else(|_| Err(QueueError::closed()))
     }
 }

@@ -10,7 +10,7 @@ use crate::handle::{CHANNEL, Owner, Queue};
 use crate::lock;
 use crate::store::Store;
 use crate::types::{ErrorKind, Moment, OpenReport, Options, QueueError, View};
-use crate::writer::{Writer, load};
+use crate::writer::{Ends, Writer, load};
 
 /// Opens the queue of a directory (made with mode 0700 where it is missing) and starts its writer thread.
 ///
@@ -39,15 +39,13 @@ pub fn open(options: Options, at: Moment) -> Result<(Queue, Owner, OpenReport), 
     let (view_sender, view) = watch::channel(Arc::new(View::default()));
     let closing = Arc::new(AtomicBool::new(false));
     let file = Arc::from(place.file.as_path());
-    let writer = Writer::new(
-        store,
-        place,
-        receiver,
-        commands.downgrade(),
-        view_sender,
-        Arc::clone(&closing),
-        report.unclean,
-    );
+    let ends = Ends {
+        commands: receiver,
+        to_self: commands.downgrade(),
+        view: view_sender,
+        closing: Arc::clone(&closing),
+    };
+    let writer = Writer::new(store, place, lock, ends, report.unclean);
     let thread = std::thread::Builder::new()
         .name("queue-writer".to_owned())
         .spawn(move || writer.run())
@@ -67,7 +65,6 @@ pub fn open(options: Options, at: Moment) -> Result<(Queue, Owner, OpenReport), 
             commands,
             closing,
             thread,
-            lock,
         },
         report,
     ))

@@ -91,10 +91,11 @@ impl Reserve {
         }
     }
 
-    /// Gives back what is more than one step.
-    pub(crate) fn shrink(&mut self) {
-        if self.held > STEP && self.open().and_then(|file| file.set_len(STEP)).is_ok() {
-            self.held = STEP;
+    /// Gives back what is more than this, in whole steps.
+    pub(crate) fn shrink(&mut self, bytes: u64) {
+        let bytes = bytes.next_multiple_of(STEP);
+        if self.held > bytes && self.open().and_then(|file| file.set_len(bytes)).is_ok() {
+            self.held = bytes;
         }
     }
 
@@ -143,7 +144,7 @@ mod tests {
         assert_eq!(length(), 3 * STEP);
         let mut reserve = Reserve::new(directory.path());
         assert_eq!(reserve.held, 3 * STEP);
-        reserve.shrink();
+        reserve.shrink(1);
         assert_eq!(length(), STEP);
         assert!(reserve.release());
         assert!(!reserve.release());

@@ -118,7 +118,7 @@ pub struct Losses {
     pub evicted: u64,
     /// Older than `max_age`.
     pub expired: u64,
-    /// Over a tool's quota (counted by the caller through [`Command`]s of a later version).
+    /// Over a tool's quota. The queue itself counts none.
     pub quota: u64,
 }
 

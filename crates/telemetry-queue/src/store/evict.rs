@@ -16,9 +16,10 @@ const DISK_FROM: u64 = 32 * 1024 * 1024;
 /// evictions that make room for them, and the trimming of the sent log.
 const TRANSACTION: u64 = 5 * 1024 * 1024;
 
-/// The WAL is brought into the file at this size: a sixteenth of `max_bytes`, within reason.
+/// The WAL is brought into the file at this size: a sixteenth of `max_bytes`, within reason. Each time costs two
+/// fsyncs, and a page that was written often goes into the file once.
 pub(crate) fn wal_limit(max_bytes: u64) -> u64 {
-    (max_bytes / 16).clamp(256 * 1024, 8 * 1024 * 1024)
+    (max_bytes / 16).clamp(256 * 1024, 64 * 1024 * 1024)
 }
 
 /// What was dropped from a lane.

@@ -54,6 +54,8 @@ pub(crate) struct Store {
     pub(crate) probe: Option<fn(&'static str)>,
     /// Leases whose batches were purged whole: all that settling them does is to free their destinations.
     pub(crate) ghosts: std::collections::HashMap<crate::types::Id, state::DestinationAt>,
+    /// Memory is not what the file holds: reading it again has failed.
+    stale: bool,
     /// Leases as of the last commit, to go back to.
     leases: std::collections::HashMap<crate::types::Id, u64>,
 }
@@ -75,6 +77,7 @@ impl Store {
             checked: check::Progress::default(),
             probe: None,
             ghosts: std::collections::HashMap::new(),
+            stale: false,
             leases: std::collections::HashMap::new(),
         }
     }
@@ -92,6 +95,9 @@ impl Store {
 
     /// Begins a transaction.
     pub(crate) fn begin(&mut self) -> rusqlite::Result<()> {
+        if self.stale {
+            self.roll_back()?;
+        }
         self.execute("BEGIN IMMEDIATE", []).map(|_| ())
     }
 
@@ -106,8 +112,17 @@ impl Store {
         Ok(())
     }
 
-    /// Undoes the transaction, in the file and in memory.
-    pub(crate) fn roll_back(&mut self) -> rusqlite::Result<()> {
+    /// Ends a lease that nobody knows of.
+    pub(crate) fn end_lease(&mut self, id: &crate::types::Id) {
+        self.leases.remove(id);
+        if let Some(&n) = self.state.leases.get(id) {
+            self.state.release(n);
+        }
+    }
+
+    /// Undoes the transaction, in the file and in memory. Where that fails, nothing is begun before it succeeds.
+    fn roll_back(&mut self) -> rusqlite::Result<()> {
+        self.stale = true;
         if !self.connection.is_autocommit() {
             self.execute("ROLLBACK", [])?;
         }
@@ -135,7 +150,10 @@ impl Store {
     fn reload(&mut self) -> rusqlite::Result<()> {
         let mut old = std::mem::take(&mut self.state);
         self.filling.clear();
-        self.load_state()?;
+        if let Err(error) = self.load_state() {
+            self.state = old;
+            return Err(error);
+        }
         let mut ahead = Vec::new();
         for (place, lane) in self.state.lanes.iter_mut().enumerate() {
             let Some(&at) = old.lane_names.get(&*lane.lane) else {
@@ -165,6 +183,7 @@ impl Store {
         for (id, n) in self.leases.clone() {
             self.state.lease_as(n, id);
         }
+        self.stale = false;
         Ok(())
     }
 }

@@ -100,6 +100,14 @@ impl Store {
         self.state.add_parked(lane, event.bytes);
         self.state.parked_oldest.get_or_insert(now);
         let tag = tag(&self.hash_key, &event.id);
+        if self.state.lanes[lane].parked_ids.is_full() {
+            let first: Option<i64> = self
+                .connection
+                .prepare_cached("SELECT min(n) FROM parked")?
+                .query_row([], |row| row.get(0))?;
+            let first = first.map_or(n, i64::unsigned_abs);
+            self.state.lanes[lane].parked_ids.make_room(first);
+        }
         self.state.lanes[lane].parked_ids.insert(tag, n);
         Ok(())
     }

@@ -1,19 +1,20 @@
 //! What is done between commands, a slice at a time, until nothing is left to do (I11).
 
 use crate::error::{Class, classify};
-use crate::file::checkpoint;
 
-use super::{WAL_PAGES, Writer};
+use super::Writer;
+use crate::reserve::STEP;
 use crate::store::Store;
 
 /// Free pages moved to the end and cut off in one slice: 512 KiB.
 const VACUUM_PAGES: i64 = 32;
 
-/// Free pages that are left in the file for what comes next: 1 MiB.
-const SPARE_PAGES: i64 = 64;
+/// Free pages that are left in the file for what comes next: 8 MiB, twice what the sent log lets go of and takes.
+const SPARE_PAGES: i64 = 512;
 
-/// A WAL of this size is brought into the file before the thread sleeps, so that the next start is quick.
-const SETTLED_WAL: u64 = 1024 * 1024;
+/// A WAL of this size is brought into the file before the thread sleeps, so that the next start is quick. It costs
+/// two fsyncs, which is dear in the middle of work and nothing at its end.
+const SETTLED_WAL: u64 = 4 * 1024 * 1024;
 
 impl Writer {
     /// One slice; `false` when there is nothing left to do.
@@ -58,11 +59,14 @@ impl Writer {
             self.integrity.start(&self.place, self.to_self.clone());
             self.store.checked.integrity_pending = self.integrity.is_pending();
         }
-        if Self::wal_bytes() >= SETTLED_WAL && checkpoint(&self.store.connection, "PASSIVE")? {
-            WAL_PAGES.set(0);
+        if self.view.borrow().events > 0 {
+            return Ok(false);
+        }
+        if Self::wal_bytes() >= SETTLED_WAL {
+            self.checkpoint("PASSIVE")?;
         }
         if Self::wal_bytes() < SETTLED_WAL {
-            self.reserve.shrink();
+            self.reserve.shrink(Self::wal_bytes() + STEP);
         }
         Ok(false)
     }
@@ -85,9 +89,7 @@ impl Writer {
             .execute_batch(&format!("PRAGMA incremental_vacuum({take})"))?;
         if (free - take) * 4 <= pages - take || free - take <= SPARE_PAGES {
             // The file is only cut when the WAL comes into it.
-            if checkpoint(&self.store.connection, "TRUNCATE")? {
-                WAL_PAGES.set(0);
-            }
+            self.checkpoint("TRUNCATE")?;
         }
         Ok(true)
     }

@@ -1,0 +1,89 @@
+//! The WAL's size, and what is done when the disk is full.
+
+use std::cell::Cell;
+
+use super::Writer;
+use crate::error::{Class, classify};
+use crate::file::{PAGE, checkpoint};
+use crate::store::evict::wal_limit;
+
+thread_local! {
+    /// Pages in the WAL after this thread's last commit.
+    static WAL_PAGES: Cell<u64> = const { Cell::new(0) };
+}
+
+impl Writer {
+    /// Learns the WAL's size from now on.
+    pub(super) fn watch_wal(&self) {
+        WAL_PAGES.set(0);
+        self.store.connection.wal_hook(Some(|_, pages| {
+            WAL_PAGES.set(u64::from(pages.unsigned_abs()));
+            Ok(())
+        }));
+    }
+
+    /// What the WAL holds that is not in the file yet.
+    pub(super) fn wal_bytes() -> u64 {
+        WAL_PAGES.get() * u64::from(PAGE)
+    }
+
+    /// Brings the WAL into the file; `false`: a reader kept some of it.
+    pub(super) fn checkpoint(&mut self, mode: &str) -> rusqlite::Result<bool> {
+        let complete = checkpoint(&self.store.connection, mode)?;
+        if complete {
+            WAL_PAGES.set(0);
+        }
+        Ok(complete)
+    }
+
+    /// Brings the WAL into the file when it has grown; after the answers, so that none waits for it.
+    pub(super) fn checkpoint_when_due(&mut self) {
+        let limit = wal_limit(self.store.limits.max_bytes);
+        if Self::wal_bytes() < limit || self.broken {
+            return;
+        }
+        let result = self.checkpoint("PASSIVE");
+        let stuck = result.is_err();
+        match result {
+            Ok(true) => {}
+            // The integrity check reads: it is put off rather than let the WAL grow.
+            Ok(false) if Self::wal_bytes() > 2 * limit => self.integrity.stop(),
+            Ok(false) => {}
+            Err(error) if !self.wal_is_stuck => {
+                tracing::warn!(error = %error, "cannot bring the WAL into the file")
+            }
+            Err(_) => {}
+        }
+        self.wal_is_stuck = stuck;
+    }
+
+    /// Tries once more where the disk was full and room could be made.
+    pub(super) fn with_relief<T>(
+        &mut self,
+        result: rusqlite::Result<T>,
+        again: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        match result {
+            Err(error) if classify(&error) == Class::Full => {
+                self.relieve();
+                again(self)
+            }
+            result => result,
+        }
+    }
+
+    /// Makes room on a full disk for what must go on: gives the reserve back, and brings the WAL into the file, so
+    /// that it can be begun anew.
+    pub(super) fn relieve(&mut self) {
+        self.reserve.release();
+        self.bring_wal_in();
+        self.reserve.owe_what_is_left();
+    }
+
+    /// Brings the WAL into the file as far as the disk has room.
+    pub(super) fn bring_wal_in(&mut self) {
+        if let Err(error) = self.checkpoint("PASSIVE") {
+            tracing::debug!(error = %error, "cannot bring the WAL into the file on a full disk");
+        }
+    }
+}
