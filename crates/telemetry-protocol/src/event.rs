@@ -127,6 +127,47 @@ fn describe(error: json::JsonError) -> String {
     }
 }
 
+/// The raw values of the keys that an event has, found in one pass.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fields<'a> {
+    tool: Option<&'a str>,
+    event: Option<&'a str>,
+    properties: Option<&'a str>,
+    id: Option<&'a str>,
+    time: Option<&'a str>,
+    version: Option<&'a str>,
+    context: Option<&'a str>,
+    project: Option<&'a str>,
+    user: Option<&'a str>,
+    consent: Option<&'a str>,
+    ack: Option<&'a str>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(line: &Object<'a>) -> Self {
+        let mut fields = Self::default();
+        for (key, value) in line.iter() {
+            let field = match &*key {
+                "tool" => &mut fields.tool,
+                "event" => &mut fields.event,
+                "properties" => &mut fields.properties,
+                "id" => &mut fields.id,
+                "time" => &mut fields.time,
+                "version" => &mut fields.version,
+                "context" => &mut fields.context,
+                "project" => &mut fields.project,
+                "user" => &mut fields.user,
+                "consent" => &mut fields.consent,
+                "ack" => &mut fields.ack,
+                _ => continue,
+            };
+            // Null says what absence says, but for the two keys that have to be there.
+            *field = Some(value).filter(|raw| *raw != "null" || matches!(&*key, "tool" | "event"));
+        }
+        fields
+    }
+}
+
 impl<'a> Event<'a> {
     /// Reads a scanned line without `op`.
     ///
@@ -134,99 +175,85 @@ impl<'a> Event<'a> {
     /// `invalid_event`, naming the first key that is wrong.
     pub fn parse(line: &Object<'a>) -> Result<Self, Rejected> {
         const TOOL: &str = "a string like [a-z0-9][a-z0-9._-]{0,63}";
-        let tool_raw = line.get("tool");
-        let tool = match tool_raw.and_then(json::string) {
+        let fields = Fields::of(line);
+        let tool = match fields.tool.and_then(json::string) {
             Some(Cow::Borrowed(name)) if is_tool_name(name) => name,
-            _ => return Err(Rejected::key("tool", TOOL, tool_raw)),
+            _ => return Err(Rejected::key("tool", TOOL, fields.tool)),
         };
-        let event_raw = line
-            .get("event")
-            .ok_or_else(|| Rejected::key("event", EVENT, None))?;
+        let event_raw = fields.event.ok_or_else(|| Rejected::key("event", EVENT, None))?;
         let event = json::string(event_raw)
             .filter(|name| {
                 (1..=limits::MAX_EVENT_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
             })
             .ok_or_else(|| Rejected::key("event", EVENT, Some(event_raw)))?;
-        let id = match line.get("id") {
-            None | Some("null") => None,
-            Some(raw) => Some(
-                json::string(raw)
-                    .and_then(|text| Uuid::try_parse(&text).ok())
-                    .ok_or_else(|| Rejected::key("id", "a UUID", Some(raw)))?,
-            ),
+        let uuid = |raw| {
+            let id = json::string(raw).and_then(|text| Uuid::try_parse(&text).ok());
+            id.ok_or_else(|| Rejected::key("id", "a UUID", Some(raw)))
         };
         Ok(Self {
             tool,
             event_raw,
             event,
-            properties: object(line, "properties")?.unwrap_or("{}"),
-            id,
-            time: time(line)?,
-            version_raw: bounded(line, "version", limits::MAX_VERSION)?.map(|(raw, _)| raw),
-            context: object(line, "context")?,
-            project: bounded(line, "project", limits::MAX_KEY)?.map(|(_, text)| text),
-            user: bounded(line, "user", limits::MAX_KEY)?.map(|(_, text)| text),
-            consent: claim(line)?,
-            ack: ack(line)?,
+            id: fields.id.map(uuid).transpose()?,
+            properties: object("properties", fields.properties)?.unwrap_or("{}"),
+            time: fields.time.map(time).transpose()?,
+            version_raw: bounded("version", fields.version, limits::MAX_VERSION)?.and(fields.version),
+            context: object("context", fields.context)?,
+            project: bounded("project", fields.project, limits::MAX_KEY)?,
+            user: bounded("user", fields.user, limits::MAX_KEY)?,
+            consent: object("consent", fields.consent)?.map(claim).transpose()?,
+            ack: fields.ack.map_or(Ok(Ack::default()), ack)?,
         })
     }
 }
 
 const EVENT: &str = "a string of 1 to 128 bytes without control characters";
 
-fn object<'a>(line: &Object<'a>, key: &str) -> Result<Option<&'a str>, Rejected> {
-    match line.get(key) {
-        None | Some("null") => Ok(None),
-        Some(raw) if raw.starts_with('{') => Ok(Some(raw)),
-        Some(raw) => Err(Rejected::key(key, "an object", Some(raw))),
+fn object<'a>(key: &str, raw: Option<&'a str>) -> Result<Option<&'a str>, Rejected> {
+    match raw {
+        Some(raw) if !raw.starts_with('{') => Err(Rejected::key(key, "an object", Some(raw))),
+        found => Ok(found),
     }
 }
 
-fn bounded<'a>(
-    line: &Object<'a>,
-    key: &str,
-    max: usize,
-) -> Result<Option<(&'a str, Cow<'a, str>)>, Rejected> {
-    match line.get(key) {
-        None | Some("null") => Ok(None),
-        Some(raw) => match json::string(raw) {
-            Some(text) if text.len() <= max => Ok(Some((raw, text))),
-            _ => Err(Rejected::key(
-                key,
-                &format!("a string of at most {max} bytes"),
-                Some(raw),
-            )),
-        },
+fn bounded<'a>(key: &str, raw: Option<&'a str>, max: usize) -> Result<Option<Cow<'a, str>>, Rejected> {
+    let Some(raw) = raw else { return Ok(None) };
+    match json::string(raw) {
+        Some(text) if text.len() <= max => Ok(Some(text)),
+        _ => Err(Rejected::key(
+            key,
+            &format!("a string of at most {max} bytes"),
+            Some(raw),
+        )),
     }
 }
 
-fn time<'a>(line: &Object<'a>) -> Result<Option<EventTime<'a>>, Rejected> {
+fn time(raw: &str) -> Result<EventTime<'_>, Rejected> {
     const TIME: &str = "an RFC 3339 string or integer milliseconds since the epoch";
-    match line.get("time") {
-        None | Some("null") => Ok(None),
-        Some(raw) => match json::string(raw) {
-            Some(Cow::Borrowed(text)) if parse_rfc3339(text).is_some() => Ok(Some(EventTime::Text(text))),
-            None => match raw.parse() {
-                Ok(millis) => Ok(Some(EventTime::Millis(millis))),
-                Err(_) => Err(Rejected::key("time", TIME, Some(raw))),
-            },
-            Some(_) => Err(Rejected::key("time", TIME, Some(raw))),
-        },
+    match json::string(raw) {
+        Some(Cow::Borrowed(text)) if parse_rfc3339(text).is_some() => Ok(EventTime::Text(text)),
+        None => raw
+            .parse()
+            .map(EventTime::Millis)
+            .map_err(|_| Rejected::key("time", TIME, Some(raw))),
+        Some(_) => Err(Rejected::key("time", TIME, Some(raw))),
     }
 }
 
-fn ack(line: &Object<'_>) -> Result<Ack, Rejected> {
-    match line.get("ack") {
-        None | Some("null" | "\"queued\"" | "\"none\"" | "\"synced\"") => Ok(Ack::of(line)),
-        raw => Err(Rejected::key("ack", "\"none\", \"queued\" or \"synced\"", raw)),
+fn ack(raw: &str) -> Result<Ack, Rejected> {
+    match raw {
+        "\"queued\"" => Ok(Ack::Queued),
+        "\"none\"" => Ok(Ack::None),
+        "\"synced\"" => Ok(Ack::Synced),
+        raw => Err(Rejected::key(
+            "ack",
+            "\"none\", \"queued\" or \"synced\"",
+            Some(raw),
+        )),
     }
 }
 
-fn claim<'a>(line: &Object<'a>) -> Result<Option<Claim<'a>>, Rejected> {
-    let raw = match object(line, "consent")? {
-        None => return Ok(None),
-        Some(raw) => raw,
-    };
+fn claim(raw: &str) -> Result<Claim<'_>, Rejected> {
     let mut members = Vec::new();
     let inner =
         json::scan(raw.as_bytes(), limits::MAX_DEPTH_CEILING, &mut members).map_err(Rejected::from)?;
@@ -242,11 +269,11 @@ fn claim<'a>(line: &Object<'a>) -> Result<Option<Claim<'a>>, Rejected> {
         Some(source) => json::string(source).filter(|s| s.len() <= limits::MAX_KEY),
     };
     match (layer, verdict, source) {
-        (Some(layer), Some(verdict), Some(source)) => Ok(Some(Claim {
+        (Some(layer), Some(verdict), Some(source)) => Ok(Claim {
             layer,
             verdict,
             source: Cow::Owned(source.into_owned()),
-        })),
+        }),
         (None, ..) => Err(Rejected::key(
             "consent.layer",
             "one of the six layers",
