@@ -7,29 +7,22 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind as IoKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use crate::error::{Class, classify_at_start};
 use crate::reserve::Reserve;
-use crate::salvage::salvage;
 use crate::schema;
 use crate::types::{ErrorKind, Id, Moment, OpenReport, QueueError};
 
+mod aside;
+mod pragmas;
+
+use pragmas::configure;
+pub(crate) use pragmas::{PAGE, checkpoint};
+
 /// The file's name within its directory.
 const NAME: &str = "queue.db";
-
-/// What corrupt files are called, followed by the seconds since the epoch when they were set aside.
-const CORRUPT: &str = "queue.db.corrupt-";
-
-/// Corrupt files are erased after this time (QUEUE.md, promise 4).
-const CORRUPT_SECONDS: i64 = 7 * 86_400;
-
-/// Bytes of a page: measured, a third faster than 4 KiB for appends, since a commit then writes half as many
-/// frames with their headers and checksums.
-pub(crate) const PAGE: u32 = 16_384;
 
 /// Boots that are remembered: rows of older ones have another boot's number, which is all that is asked of it.
 const BOOTS: i64 = 16;
@@ -304,97 +297,6 @@ impl Place {
         Ok(boot)
     }
 
-    /// Moves the file out of the way.
-    pub(crate) fn set_aside(&self, at: Moment, why: &str) -> Result<PathBuf, QueueError> {
-        let mut seconds = at.wall_ms / 1000;
-        let aside = loop {
-            let path = self.directory.join(format!("{CORRUPT}{seconds}"));
-            if !path.exists() {
-                break path;
-            }
-            seconds += 1;
-        };
-        tracing::error!(file = %self.file.display(), aside = %aside.display(), why, "the queue's file is corrupt: it is set aside and salvaged");
-        let failed = |error| QueueError::io(format!("cannot set {} aside", self.file.display()), error);
-        // The file first: a start that finds the WAL without it knows whose it is (`adopt_wal`). The other way round
-        // the file might look whole without its newest transactions.
-        fs::rename(&self.file, &aside).map_err(failed)?;
-        self.adopt_wal();
-        let _ = fs::remove_file(self.beside("-shm"));
-        Ok(aside)
-    }
-
-    /// A WAL without its file belongs to the file that was set aside last (by the time of its renaming: the clock
-    /// in the names may have been set back), unless that has one; otherwise it is what is left of a removed file.
-    fn adopt_wal(&self) {
-        let renamed = |path: &PathBuf| {
-            fs::metadata(path)
-                .map(|file| (file.ctime(), file.ctime_nsec()))
-                .ok()
-        };
-        let last = self
-            .corrupt_files()
-            .into_iter()
-            .max_by_key(|(_, path)| renamed(path));
-        let wal = self.beside("-wal");
-        if let Some((seconds, _)) = last {
-            let place = self.directory.join(format!("{CORRUPT}{seconds}-wal"));
-            if !place.exists() && fs::rename(&wal, place).is_ok() {
-                return;
-            }
-        }
-        let _ = fs::remove_file(wal);
-    }
-
-    /// Salvages every corrupt file that was not yet: a start that was killed goes on here.
-    fn salvage_all(&self, connection: &mut Connection, report: &mut OpenReport) {
-        for (_, path) in self.corrupt_files() {
-            match salvage(connection, &path, self.probe) {
-                Ok(Some(salvaged)) => {
-                    tracing::error!(file = %path.display(), rows = salvaged.rows, lost = salvaged.lost, "salvaged a corrupt file");
-                    report.set_aside.get_or_insert(path);
-                    report.salvaged += salvaged.rows;
-                    report.lost += salvaged.lost;
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::error!(file = %path.display(), error = %error, "cannot salvage a corrupt file now: the next start tries again");
-                }
-            }
-        }
-    }
-
-    /// The corrupt files that were set aside, oldest first, with the seconds since the epoch when they were.
-    fn corrupt_files(&self) -> Vec<(i64, PathBuf)> {
-        let Ok(entries) = fs::read_dir(&self.directory) else {
-            return Vec::new();
-        };
-        let mut files: Vec<_> = entries
-            .filter_map(Result::ok)
-            .filter_map(|entry| {
-                let name = entry.file_name();
-                let seconds = name.to_str()?.strip_prefix(CORRUPT)?.parse().ok()?;
-                Some((seconds, entry.path()))
-            })
-            .collect();
-        files.sort();
-        files
-    }
-
-    /// Erases corrupt files: those of more than a week ago, or all.
-    pub(crate) fn erase_corrupt(&self, at: Option<Moment>) {
-        for (seconds, path) in self.corrupt_files() {
-            if at.is_some_and(|at| at.wall_ms / 1000 - seconds < CORRUPT_SECONDS) {
-                continue;
-            }
-            let wal = path.with_file_name(format!("{CORRUPT}{seconds}-wal"));
-            let _ = fs::remove_file(wal);
-            if let Err(error) = fs::remove_file(&path) {
-                tracing::warn!(file = %path.display(), error = %error, "cannot erase a corrupt file that was set aside");
-            }
-        }
-    }
-
     /// A second connection, which only reads.
     pub(crate) fn reader(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
@@ -421,52 +323,4 @@ enum Version {
     Ours,
     Newer(i64),
     Foreign(i64),
-}
-
-/// Sets what has to be set on each opening. Each pragma with its reason:
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    // Nobody else writes; a person with the sqlite3 shell may hold a lock for a moment.
-    connection.busy_timeout(Duration::from_secs(1))?;
-    connection.set_prepared_statement_cache_capacity(96);
-    // These two only count for a new file, and must come before anything is written.
-    connection.pragma_update(None, "page_size", PAGE)?;
-    // So that the file can shrink after a drain, a few pages at a time.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    // Readers (the background check) never block the writer, and a commit is one append to one file.
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    // Erased means erased: deleted content is overwritten. FAST would leave it readable in free pages (CONSENT.md).
-    connection.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
-    // The writer brings the WAL into the file itself, after it has answered.
-    connection.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()))?;
-    // A WAL that a large transaction has grown is cut back to this when it is begun anew.
-    connection.query_row("PRAGMA journal_size_limit = 8388608", [], |_| Ok(()))?;
-    // Bounded memory (I6): 3 MiB; what is hot are the ends of a few lanes and the small tables.
-    connection.pragma_update(None, "cache_size", -3072)?;
-    // Pages are read into the cache: mapped ones would count as resident memory, and a torn file would be a signal.
-    connection
-        .query_row("PRAGMA mmap_size = 0", [], |_| Ok(()))
-        .optional()?;
-    // No temporary files beside ours.
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // Damage inside a page is noticed where it is read.
-    connection.pragma_update(None, "cell_size_check", true)?;
-    // A file that someone else has prepared makes us run nothing.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    // macOS: fsync alone leaves data in the drive's cache.
-    #[cfg(target_os = "macos")]
-    {
-        connection.pragma_update(None, "fullfsync", true)?;
-        connection.pragma_update(None, "checkpoint_fullfsync", true)?;
-    }
-    Ok(())
-}
-
-/// Brings the WAL into the file; `false`: a reader kept some of it.
-pub(crate) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
-    let (busy, log, done): (i64, i64, i64) =
-        connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?;
-    Ok(busy == 0 && log == done)
 }

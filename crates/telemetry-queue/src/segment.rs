@@ -260,7 +260,7 @@ pub(crate) struct Frames<'a> {
 impl<'a> Frames<'a> {
     fn parse(&mut self) -> Option<Frame<'a>> {
         let [flags] = take::<1>(&mut self.rest)?;
-        let seq = self.base + take_varint(&mut self.rest)?;
+        let seq = self.base.checked_add(take_varint(&mut self.rest)?)?;
         let id = take::<16>(&mut self.rest)?;
         let project = if flags & HAS_PROJECT == 0 {
             None
@@ -290,5 +290,126 @@ impl<'a> Iterator for Frames<'a> {
         self.left -= 1;
         // A body whose checksum holds was written by `Builder`: only a fault in this file ends it early.
         self.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::schema;
+
+    type Given = (u64, Id, Option<Id>, bool, Vec<u8>);
+
+    fn given() -> impl Strategy<Value = (u64, Vec<Given>)> {
+        let id = proptest::array::uniform16(any::<u8>());
+        let event = (
+            1..1_000_000_u64,
+            id,
+            proptest::option::of(id),
+            any::<bool>(),
+            proptest::collection::vec(any::<u8>(), 0..300),
+        );
+        (1..1_u64 << 39, proptest::collection::vec(event, 1..50))
+    }
+
+    fn stamp() -> Stamp {
+        let received = Moment {
+            wall_ms: -7,
+            boot_ms: 1 << 60,
+        };
+        Stamp {
+            received,
+            boot: 77,
+            epoch: u64::MAX,
+        }
+    }
+
+    fn packed(lane: u32, base: u64, events: &[Given]) -> (i64, Vec<u8>, Vec<u64>) {
+        let mut builder = Builder::new(base, stamp());
+        let mut seq = base;
+        let mut seqs = Vec::new();
+        for (step, id, project, stripped, payload) in events {
+            seqs.push(seq);
+            builder.push(&Frame {
+                seq,
+                id,
+                project: project.as_ref(),
+                stripped: *stripped,
+                payload,
+            });
+            seq += step;
+        }
+        let key = schema::key(lane, base);
+        (key, builder.finish(key), seqs)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_read_again((base, events) in given()) {
+            let (key, body, seqs) = packed(3, base, &events);
+            let segment = Segment::read(key, &body).ok_or_else(|| TestCaseError::fail("it is damaged"))?;
+            prop_assert_eq!(segment.stamp(), stamp());
+            let frames: Vec<Frame<'_>> = segment.frames().collect();
+            prop_assert_eq!(frames.len(), events.len());
+            for ((frame, (_, id, project, stripped, payload)), seq) in frames.iter().zip(&events).zip(seqs) {
+                let expected = Frame { seq, id, project: project.as_ref(), stripped: *stripped, payload };
+                prop_assert_eq!(frame, &expected);
+            }
+        }
+
+        #[test]
+        fn damage_anywhere_is_noticed(
+            (base, events) in given(), at in any::<prop::sample::Index>(), change in 1..=u8::MAX, cut in any::<bool>(),
+        ) {
+            let (key, mut body, _) = packed(3, base, &events);
+            let at = at.index(body.len());
+            if cut {
+                body.truncate(at);
+            } else {
+                body[at] ^= change;
+            }
+            prop_assert!(Segment::read(key, &body).is_none());
+        }
+
+        #[test]
+        fn a_body_under_another_key_is_noticed((base, events) in given()) {
+            let (_, body, _) = packed(3, base, &events);
+            prop_assert!(Segment::read(schema::key(4, base), &body).is_none());
+            prop_assert!(Segment::read(schema::key(3, base + 1), &body).is_none());
+        }
+
+        #[test]
+        fn garbage_is_no_segment_and_no_panic(body in proptest::collection::vec(any::<u8>(), 0..200), key in any::<i64>()) {
+            prop_assert!(Segment::read(key, &body).is_none());
+            if let Some(segment) = Segment::peek(key, &body) {
+                prop_assert!(segment.frames().count() <= body.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_segment_leaves_no_page_overflowing() {
+        for payload in [0, 1, 350, 2_000, 8_000, 16_000] {
+            let mut builder = Builder::new(1, stamp());
+            let body = vec![1; payload];
+            let mut seq = 1;
+            while !builder.is_full_for(payload, true) && builder.len() < 2_000 {
+                builder.push(&Frame {
+                    seq,
+                    id: &[1; 16],
+                    project: Some(&[2; 16]),
+                    stripped: false,
+                    payload: &body,
+                });
+                seq += 1;
+            }
+            let length = builder.finish(schema::key(1, 1)).len();
+            assert!(
+                length <= TARGET || seq == 2,
+                "{length} bytes of events of {payload}"
+            );
+        }
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod claim;
 pub(crate) mod cut;
 pub(crate) mod evict;
 pub(crate) mod expire;
+pub(crate) mod gather;
 pub(crate) mod load;
 pub(crate) mod parked;
 pub(crate) mod preview;
@@ -26,6 +27,7 @@ pub(crate) mod segments;
 pub(crate) mod sent;
 pub(crate) mod settle;
 pub(crate) mod state;
+pub(crate) mod sums;
 pub(crate) mod view;
 
 use age::Ages;
