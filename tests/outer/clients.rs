@@ -297,8 +297,15 @@ fn random_bytes_never_end_the_daemon_or_a_connection() {
 
 #[test]
 fn what_waits_in_the_backlog_when_a_term_comes_is_processed() {
-    for _ in 0..5 {
-        let mut stage = Stage::new(Script::new(), TOLD);
+    for round in 0..6 {
+        let limits = if round % 2 == 0 {
+            ""
+        } else {
+            "[limits]\nmax_connections = 2\n"
+        };
+        let mut stage = Stage::new(Script::new(), &format!("{TOLD}{limits}"));
+        // Two that say nothing take the places, where there are no more.
+        let _silent: Vec<Tool> = (0..2).map(|_| stage.daemon.connect()).collect();
         // Stopped, it accepts nobody: all of them wait in the backlog, written and closed.
         stage.daemon.signal(rustix::process::Signal::STOP);
         for n in 0..300 {

@@ -1,7 +1,7 @@
 //! The daemon killed with -9 in the middle of its work: no acknowledged event is lost, what comes twice comes with its
 //! own ids, and the books balance (I1, I5, I8).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Mutex;
@@ -170,6 +170,28 @@ fn lives_with(ack: &str, seed: u64, script: Script, between: fn(&Daemon, &mut Rn
         "each was accepted once, whatever was resent"
     );
     assert_eq!(booked(&shown, "lost"), 0);
+    one_batch_for_each(&endpoint);
+}
+
+/// I8: an event that came twice came in the same batch, unless that was cut in between.
+fn one_batch_for_each(endpoint: &Collector) {
+    let cut = endpoint
+        .requests()
+        .iter()
+        .any(|request| matches!(request.answer.status, Some(400..=499)));
+    if cut {
+        return;
+    }
+    let mut batch_of: BTreeMap<String, String> = BTreeMap::new();
+    for request in endpoint.requests() {
+        let Some(key) = request.idempotency_key() else {
+            continue;
+        };
+        for id in request.ids() {
+            let known = batch_of.entry(id.to_owned()).or_insert_with(|| key.to_owned());
+            assert_eq!(known, key, "event {id} came in two batches");
+        }
+    }
 }
 
 #[test]

@@ -18,5 +18,6 @@ mod consent;
 mod ctl;
 
 mod disk;
+mod faults;
 mod kill;
 mod life;

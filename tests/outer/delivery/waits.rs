@@ -281,3 +281,49 @@ fn what_is_too_old_expires_and_is_booked() {
         crate::stage::booked(&crate::stage::status(&stage.daemon), "expired")
     );
 }
+
+#[test]
+fn what_is_on_its_way_neither_expires_nor_is_evicted() {
+    let settings = "batch = { max_events = 10, max_wait = \"1h\" }\n[queue]\nmax_age = \"1s\"\nmax_bytes = \"64KiB\"\nmax_bytes_per_tool = \"32KiB\"\n";
+    let stage = Stage::new(
+        Script::new().then(Step::hang(Duration::from_secs(3)).times(1)),
+        settings,
+    );
+    let first = stage.queue((0..10).map(event));
+    stage.endpoint.wait_for_requests(1);
+    // Room is made and ages are looked at while it is away.
+    let big =
+        |n| json!({"tool": "demo", "event": "ran", "id": id(n), "properties": {"s": "x".repeat(3_000)}});
+    let mut n = 100;
+    eventually("others expired or were evicted", DEADLINE, || {
+        n += 20;
+        stage.queue((n..n + 20).map(big));
+        let shown = crate::stage::status(&stage.daemon);
+        let both = crate::stage::booked(&shown, "evicted") > 0 && crate::stage::booked(&shown, "expired") > 0;
+        (both || stage.endpoint.requests().len() > 1).then_some(())
+    });
+    stage.endpoint.wait_for_ids(&first);
+    eventually("all is settled", DEADLINE, || {
+        stage.flush();
+        (crate::stage::status(&stage.daemon)["queue"]["events"] == 0).then_some(())
+    });
+}
+
+#[test]
+fn a_smaller_queue_after_a_reload_keeps_the_newest() {
+    let stage = Stage::new(Script::new(), TOLD);
+    let big =
+        |n| json!({"tool": "demo", "event": "ran", "id": id(n), "properties": {"s": "x".repeat(1_000)}});
+    stage.queue((0..200).map(big));
+    let smaller = "[queue]\nmax_bytes = \"64KiB\"\nmax_bytes_per_tool = \"64KiB\"\n";
+    stage
+        .home
+        .write_config(&destination(&stage.endpoint.url(), &format!("{TOLD}{smaller}")));
+    assert_eq!(ask(&stage.daemon, &json!({"op": "reload"}))["ok"], true);
+    let rows = waiting(&stage.daemon);
+    assert!(!rows.is_empty() && rows.len() < 70, "{} rows", rows.len());
+    assert_eq!(rows.last().unwrap()["id"], id(199));
+    let shown = crate::stage::status(&stage.daemon);
+    assert_eq!(crate::stage::booked(&shown, "evicted") as usize, 200 - rows.len());
+    assert!(shown["queue"]["bytes"].as_u64().unwrap() <= 64 << 10, "{shown}");
+}

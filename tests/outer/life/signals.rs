@@ -214,3 +214,24 @@ fn stop_with_no_time_to_drain_keeps_everything() {
     stage.daemon.restart();
     assert_eq!(waiting(&stage.daemon).len(), 50);
 }
+
+#[test]
+fn lines_behind_a_stop_in_the_same_write_are_processed_too() {
+    let mut stage = Stage::new(Script::new(), TOLD);
+    let mut tool = stage.daemon.connect();
+    let lines = format!(
+        "{}\n{}\n{}\n",
+        event(1),
+        json!({"op": "stop", "drain_ms": 5_000}),
+        event(2)
+    );
+    tool.send_bytes(lines.as_bytes());
+    let said = tool.until_closed();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(
+        said[0].contains("queued") && said[2].contains("queued"),
+        "{said:?}"
+    );
+    stage.daemon.wait(DEADLINE).expect_code(0);
+    stage.endpoint.wait_for_ids([id(1), id(2)]);
+}
