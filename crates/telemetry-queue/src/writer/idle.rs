@@ -51,6 +51,11 @@ impl Writer {
         if store.scan_on()? {
             return Ok(true);
         }
+        // Between two commands of a stream the channel is empty for a moment, too: that is no rest, and the fsyncs of
+        // what follows would be paid by the stream.
+        if !self.store.state.leases.is_empty() {
+            return Ok(false);
+        }
         if self.vacuum()? {
             return Ok(true);
         }
@@ -80,14 +85,16 @@ impl Writer {
                 .query_row([], |row| row.get::<_, i64>(0))
         };
         let (free, pages) = (number("PRAGMA freelist_count")?, number("PRAGMA page_count")?);
-        if free <= SPARE_PAGES || free * 4 <= pages {
+        // Where events wait, more of them are likely to come, and to need the room.
+        let share = if self.view.borrow().events > 0 { 2 } else { 4 };
+        if free <= SPARE_PAGES || free * share <= pages {
             return Ok(false);
         }
         let take = VACUUM_PAGES.min(free - SPARE_PAGES);
         self.store
             .connection
             .execute_batch(&format!("PRAGMA incremental_vacuum({take})"))?;
-        if (free - take) * 4 <= pages - take || free - take <= SPARE_PAGES {
+        if (free - take) * share <= pages - take || free - take <= SPARE_PAGES {
             // The file is only cut when the WAL comes into it.
             self.checkpoint("TRUNCATE")?;
         }
