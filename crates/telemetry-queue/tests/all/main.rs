@@ -9,3 +9,4 @@ mod kill;
 mod model;
 mod schemas;
 mod support;
+mod together;
