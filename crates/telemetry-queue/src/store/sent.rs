@@ -24,8 +24,9 @@ const TRIM_ENTRIES: usize = 64;
 /// See [`TRIM_ENTRIES`].
 const TRIM_BYTES: u64 = 1024 * 1024;
 
-/// Room made in the log before a transaction: the default batch.
-const AHEAD: u64 = 256 * 1024;
+/// Room made in the log before events are appended: what is delivered until the next time finds its place there, and
+/// the log is trimmed by the transactions that need pages.
+const AHEAD: u64 = 1024 * 1024;
 
 impl Store {
     /// Enters a delivered batch, whose member rows are still there. The tallies are the caller's.
@@ -95,7 +96,7 @@ impl Store {
     /// the same transaction, and so never go through the WAL as erased ones only.
     pub(crate) fn trim_sent_ahead(&mut self) -> rusqlite::Result<()> {
         let limit = self.limits.sent_max_bytes;
-        self.trim_sent_to(limit - AHEAD.min(limit / 16))
+        self.trim_sent_to(limit - AHEAD.min(limit / 4))
     }
 
     /// Erases what is over the log's limits, oldest first, a slice of it.

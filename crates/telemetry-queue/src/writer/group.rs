@@ -1,10 +1,9 @@
 //! A group: appends, claims and settlements in one transaction. A failing one must not take the others with it.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use rusqlite::ffi;
-
-use std::time::Duration;
 
 use crate::command::{Claim, Command, Reply, Settle};
 use crate::error::{Class, classify};
@@ -275,7 +274,7 @@ impl Writer {
         let result = self.store.transaction(|store| {
             let mut done = Vec::with_capacity(jobs.len());
             let (mut appended, mut added) = (false, false);
-            if !store.sparing {
+            if !store.sparing && jobs.iter().any(Job::is_append) {
                 store.trim_sent_ahead()?;
             }
             for job in jobs {
