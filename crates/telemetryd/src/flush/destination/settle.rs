@@ -5,7 +5,7 @@ use telemetry_delivery::{Report, Verdict};
 use telemetry_queue::{Claimed, Moment, Outcome, PurgeReason, Queue};
 use tracing::{error, info};
 
-use super::{Flusher, SETTLE_AGAIN, keep, sleep};
+use super::{Flusher, SETTLE_AGAIN, keep, publish, sleep};
 use crate::flush::gate::BatchGate;
 use crate::flush::state::Condition;
 use crate::flush::trigger::Next;
@@ -41,7 +41,6 @@ impl Flusher {
             Outcome::Delivered { status, .. } => Some(*status),
             _ => None,
         };
-        self.publish();
         let queue: &Queue = &self.shared.queue;
         let mut said = false;
         loop {
@@ -71,15 +70,17 @@ impl Flusher {
                             request_bytes: 0,
                         };
                         self.hold(Condition::Held, "refuses_everything", &refused, now);
-                        self.publish();
                         keep(&self.shared.queue, &self.settings.name, &self.state).await;
                     }
+                    // What is shown is kept: a kill after this does not take it back.
+                    self.publish();
                     return next;
                 }
                 Err(error) if error.kind == telemetry_queue::ErrorKind::Closed => return None,
                 Err(error) => {
                     if !said {
                         error!(destination = %self.settings.name, %error, "cannot settle a batch; trying again");
+                        publish(&self.states, &self.settings.name, &self.state);
                         said = true;
                     }
                     sleep(Some(SETTLE_AGAIN)).await;
