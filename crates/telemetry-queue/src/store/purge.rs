@@ -241,9 +241,22 @@ impl Store {
         }
         let state = &mut self.state.lanes[lane];
         state.held = state.held.saturating_sub(taken.events);
+        let members = self.state.batches.get(&n).map(|batch| batch.members.clone());
+        let oldest = self.oldest_of(&members.unwrap_or_default())?;
+        if let (Some(batch), Some(oldest)) = (self.state.batches.get_mut(&n), oldest) {
+            batch.oldest = oldest;
+        }
+        let received = oldest.map(|oldest| {
+            (
+                oldest.received.wall_ms,
+                stored(oldest.received.boot_ms),
+                oldest.boot,
+            )
+        });
+        let (wall_ms, boot_ms, boot) = received.unwrap_or_default();
         self.execute(
-            "UPDATE batch SET id = ?2, events = ?3, bytes = ?4 WHERE n = ?1",
-            (stored(n), id, stored(events), stored(bytes)),
+            "UPDATE batch SET id = ?2, events = ?3, bytes = ?4, wall_ms = ?5, boot_ms = ?6, boot = ?7 WHERE n = ?1",
+            (stored(n), id, stored(events), stored(bytes), wall_ms, boot_ms, boot),
         )?;
         if let Some(of) = self.state.roots.get_mut(&root) {
             of.events = of.events.saturating_sub(taken.events);
