@@ -29,7 +29,7 @@ fn an_event_that_several_send_at_once_is_one_event() {
                     };
                     for _ in 0..10 {
                         let number = random.below(400);
-                        let destination = if number % 3 == 0 { "b" } else { "a" };
+                        let destination = if number.is_multiple_of(3) { "b" } else { "a" };
                         push(
                             &mut append,
                             &lane(1, destination, "t"),
