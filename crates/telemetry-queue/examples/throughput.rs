@@ -32,6 +32,10 @@ fn main() {
     for round in 0..3 {
         let (insert, delete) = bare(&directory.join(format!("bare-{round}.db")), 300_000);
         println!("bare insert at 1,000 a transaction {insert:.0}/s, select and delete at 500 {delete:.0}/s");
+        if round == 0 {
+            runtime.block_on(million(&directory.join("m"), delete));
+            runtime.block_on(many_tools(&directory.join("t")));
+        }
         let rate = runtime.block_on(appends(&directory.join(format!("a{round}")), 300_000));
         println!(
             "  appends alone                    {rate:.0}/s  {:.2} of the bare insert",
@@ -48,9 +52,6 @@ fn main() {
             rate / insert
         );
         runtime.block_on(singles(&directory.join(format!("s{round}"))));
-        if round == 0 {
-            runtime.block_on(million(&directory.join("m"), delete));
-        }
     }
     println!("most resident memory: {}", status("VmHWM"));
 }
@@ -334,6 +335,38 @@ async fn million(directory: &Path, delete: f64) {
         "  a new one opened in {:.1} ms",
         start.elapsed().as_secs_f64() * 1e3
     );
+    owner.close().unwrap();
+}
+
+/// Sixty-four tools whose events come mixed: how well their segments fill the file.
+async fn many_tools(directory: &Path) {
+    let (queue, owner, _) = telemetry_queue::open(options(directory), AT).unwrap();
+    let tools: Vec<Arc<Lane>> = (0..64)
+        .map(|n| {
+            Arc::new(Lane {
+                uid: 1000,
+                destination: "default".into(),
+                tool: format!("tool{n}").into(),
+            })
+        })
+        .collect();
+    let start = Instant::now();
+    for n in 0..200 {
+        let mut append = group(&tools[0], n * 1_000, 1_000);
+        for (event, tool) in append.events.iter_mut().zip(tools.iter().cycle()) {
+            event.lane = Arc::clone(tool);
+        }
+        queue.append(append).await.unwrap();
+    }
+    let rate = 200_000.0 / start.elapsed().as_secs_f64();
+    queue.checkpoint().await.unwrap();
+    println!(
+        "sixty-four tools: {rate:.0}/s, {} bytes on the disk an event",
+        queue.bytes_on_disk() / 200_000
+    );
+    let start = Instant::now();
+    deliver(&queue, 200_000).await;
+    println!("  drained at {:.0}/s", 200_000.0 / start.elapsed().as_secs_f64());
     owner.close().unwrap();
 }
 
