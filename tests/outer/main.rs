@@ -10,6 +10,7 @@ mod stage;
 
 mod vectors;
 
+mod captures;
 mod delivery;
 mod secrets;
 
