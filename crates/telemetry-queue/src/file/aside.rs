@@ -3,8 +3,8 @@
 //! I5: what a corrupt file held is in the new one, or booked as lost. A start that is killed in the middle goes on at
 //! the next.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use rusqlite::Connection;
@@ -25,7 +25,7 @@ impl Place {
         let mut seconds = at.wall_ms / 1000;
         let aside = loop {
             let path = self.directory.join(format!("{CORRUPT}{seconds}"));
-            if !path.exists() {
+            if !path.exists() && !self.done_mark(seconds).exists() {
                 break path;
             }
             seconds += 1;
@@ -63,21 +63,42 @@ impl Place {
     }
 
     /// Salvages every corrupt file that was not yet: a start that was killed goes on here.
+    ///
+    /// That it was done is noted twice: in the new file, with the rows themselves, and beside the old one. For when
+    /// the new file becomes corrupt in its turn, what is noted in it cannot be asked before it is salvaged.
     pub(super) fn salvage_all(&self, connection: &mut Connection, report: &mut OpenReport) {
-        for (_, path) in self.corrupt_files() {
+        for (seconds, path) in self.corrupt_files() {
+            if self.done_mark(seconds).exists() {
+                continue;
+            }
             match salvage(connection, &path, self.probe) {
-                Ok(Some(salvaged)) => {
+                Ok(done) => {
+                    let mark = self.done_mark(seconds);
+                    let made = OpenOptions::new()
+                        .write(true)
+                        .create(true)
+                        .truncate(false)
+                        .mode(0o600)
+                        .open(&mark);
+                    if let Err(error) = made {
+                        tracing::warn!(file = %mark.display(), error = %error, "cannot note that a corrupt file was salvaged");
+                    }
+                    let Some(salvaged) = done else { continue };
                     tracing::error!(file = %path.display(), rows = salvaged.rows, lost = salvaged.lost, "salvaged a corrupt file");
                     report.set_aside.get_or_insert(path);
                     report.salvaged += salvaged.rows;
                     report.lost += salvaged.lost;
                 }
-                Ok(None) => {}
                 Err(error) => {
                     tracing::error!(file = %path.display(), error = %error, "cannot salvage a corrupt file now: the next start tries again");
                 }
             }
         }
+    }
+
+    /// The file that says that a corrupt file was salvaged.
+    fn done_mark(&self, seconds: i64) -> PathBuf {
+        self.directory.join(format!("{CORRUPT}{seconds}-salvaged"))
     }
 
     /// The corrupt files that were set aside, oldest first, with the seconds since the epoch when they were.
@@ -97,17 +118,20 @@ impl Place {
         files
     }
 
-    /// Erases corrupt files: those of more than a week ago, or all.
+    /// Erases corrupt files: those of more than a week ago that were salvaged, or all.
     pub(crate) fn erase_corrupt(&self, at: Option<Moment>) {
         for (seconds, path) in self.corrupt_files() {
-            if at.is_some_and(|at| at.wall_ms / 1000 - seconds < CORRUPT_SECONDS) {
+            let mark = self.done_mark(seconds);
+            if at.is_some_and(|at| at.wall_ms / 1000 - seconds < CORRUPT_SECONDS || !mark.exists()) {
                 continue;
             }
             let wal = path.with_file_name(format!("{CORRUPT}{seconds}-wal"));
             let _ = fs::remove_file(wal);
             if let Err(error) = fs::remove_file(&path) {
                 tracing::warn!(file = %path.display(), error = %error, "cannot erase a corrupt file that was set aside");
+                continue;
             }
+            let _ = fs::remove_file(mark);
         }
     }
 }

@@ -30,11 +30,24 @@ fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
 
 /// The corrupt files that were set aside.
 fn set_aside(directory: &Path) -> Vec<PathBuf> {
+    let aside = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.strip_prefix("queue.db.corrupt-")
+            .is_some_and(|time| time.parse::<i64>().is_ok())
+    };
+    let entries = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries.filter(aside).collect()
+}
+
+/// Whatever belongs to them.
+fn leavings(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path());
     entries
-        .filter(|path| path.file_name().unwrap().to_string_lossy().contains(".corrupt-"))
+        .filter(|path| path.to_string_lossy().contains("corrupt"))
         .collect()
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use telemetry_queue::{Filter, PurgeReason};
 
 use super::before::filled;
-use super::{copy_of, file, overwrite, set_aside};
+use super::{copy_of, file, leavings, overwrite, set_aside};
 use crate::support::{Bench, DAY_MS, START, after, assert_balanced, events, lane, options, scratch, total};
 
 #[test]
@@ -40,7 +40,7 @@ fn a_corrupt_file_is_erased_after_seven_days_or_by_the_first_purge() {
         assert_eq!(set_aside(before.path()).len(), 1);
         if purge {
             bench.purge(Filter::default(), PurgeReason::User, after(2_000));
-            assert_eq!(set_aside(before.path()), Vec::<PathBuf>::new());
+            assert_eq!(leavings(before.path()), Vec::<PathBuf>::new());
             bench.close();
         } else {
             bench.close();
@@ -52,7 +52,7 @@ fn a_corrupt_file_is_erased_after_seven_days_or_by_the_first_purge() {
                 bench
                     .append(events(&lane(1, "a", "kedro"), 0..1, 10, after(8 * DAY_MS)))
                     .unwrap();
-                set_aside(before.path()).is_empty()
+                leavings(before.path()).is_empty()
             });
             bench.close();
         }
@@ -81,7 +81,7 @@ fn a_start_that_died_between_setting_aside_the_file_and_its_wal_loses_neither() 
     assert_eq!(reopened.total().lost, 0);
     reopened.purge(Filter::default(), PurgeReason::User, after(10_001));
     assert_eq!(
-        set_aside(copy.path()),
+        leavings(copy.path()),
         Vec::<PathBuf>::new(),
         "a purge leaves nothing of it"
     );
@@ -157,4 +157,33 @@ fn ages_survive_salvage() {
     let claimed = bench.claim("a", crate::support::ALL, after(4 * DAY_MS)).unwrap();
     let this_boot: Vec<bool> = claimed.events.iter().map(|event| event.this_boot).collect();
     assert_eq!(this_boot, [[false; 10], [false; 10], [true; 10]].concat());
+}
+
+#[test]
+fn a_second_corruption_does_not_bring_back_what_the_first_one_saved() {
+    let before = filled();
+    overwrite(&file(before.path()), 0, &[0x55; 4_096]);
+    let (bench, saved) = before.compare(before.path());
+    // Everything of the first is delivered, and something new is queued.
+    let sent = bench.deliver_all("a", after(1_001)) + bench.deliver_all("b", after(1_001));
+    let parked = bench.total().parked;
+    assert_eq!(sent + parked, saved);
+    let append = events(&lane(1, "a", "kedro"), 90_000..90_100, 200, after(1_002));
+    bench.append(append).unwrap();
+    let total_before = bench.total();
+    bench.close();
+    for damage in [(0, 4_096), (16_384, 16_384)] {
+        let copy = scratch();
+        for entry in std::fs::read_dir(before.path()).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        overwrite(&file(copy.path()), damage.0, &vec![0x55; damage.1]);
+        let bench = Bench::open(&options(copy.path()), after(10_000)).unwrap();
+        bench.until_checked();
+        assert_balanced(&bench);
+        assert_eq!(bench.total(), total_before);
+        assert_eq!(bench.deliver_all("a", after(10_001)), 100);
+        bench.close();
+    }
 }
