@@ -30,7 +30,7 @@ fn write_the_file_of_this_schema() {
         .append(events(
             &lane(1001, "other", "evidently"),
             200..205,
-            20_000,
+            3_000,
             after(2),
         ))
         .unwrap();

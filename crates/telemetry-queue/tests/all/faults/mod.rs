@@ -12,6 +12,7 @@ mod corrupt;
 mod disk;
 mod erased;
 mod owner;
+mod random;
 mod salvage;
 mod wal;
 
