@@ -4,9 +4,12 @@
 //! is written twice; this scanner makes that safe. It refuses what parsers disagree on (repeated keys,
 //! lone surrogates) and bounds the nesting (I6). It allocates nothing but the spans that it is lent.
 
+mod scanner;
+
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::ops::Range;
+
+use self::scanner::Scanner;
 
 /// Why a line is not one JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,25 +90,20 @@ pub fn scan<'a>(
 ) -> Result<Object<'a>, JsonError> {
     members.clear();
     let text = std::str::from_utf8(line).map_err(|e| JsonError::NotUtf8(e.valid_up_to()))?;
-    let mut scanner = Scanner {
-        bytes: line,
-        at: 0,
-        max_depth,
-        keys: Vec::new(),
-    };
+    let mut scanner = Scanner::new(line, max_depth);
     scanner.space();
     match scanner.peek() {
         Some(b'{') => scanner.object(1, Some(members))?,
         Some(_) => {
-            let kind = kind_of(text[scanner.at..].trim_ascii());
+            let kind = kind_of(text[scanner.at()..].trim_ascii());
             scanner.value(1)?;
             return Err(JsonError::NotAnObject(kind));
         }
-        None => return Err(JsonError::Syntax(scanner.at, "an object")),
+        None => return Err(JsonError::Syntax(scanner.at(), "an object")),
     }
     scanner.space();
-    if scanner.at != line.len() {
-        return Err(JsonError::Syntax(scanner.at, "the end of the line"));
+    if scanner.at() != line.len() {
+        return Err(JsonError::Syntax(scanner.at(), "the end of the line"));
     }
     Ok(Object { text, members })
 }
@@ -169,268 +167,6 @@ fn four_hex(chars: &mut std::str::Chars<'_>) -> u32 {
     (0..4).fold(0, |sum, _| {
         sum * 16 + chars.next().and_then(|c| c.to_digit(16)).unwrap_or(0)
     })
-}
-
-/// More keys than this in one object are compared through a set instead of pairwise.
-const PAIRWISE_KEYS: usize = 24;
-
-struct Scanner<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    max_depth: usize,
-    /// The keys of all objects that are open, innermost last.
-    keys: Vec<Range<usize>>,
-}
-
-impl Scanner<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
-            self.at += 1;
-        }
-    }
-
-    fn eat(&mut self, byte: u8, expected: &'static str) -> Result<(), JsonError> {
-        if self.peek() == Some(byte) {
-            self.at += 1;
-            Ok(())
-        } else {
-            Err(JsonError::Syntax(self.at, expected))
-        }
-    }
-
-    fn value(&mut self, depth: usize) -> Result<(), JsonError> {
-        match self.peek() {
-            Some(b'"') => self.string().map(|_| ()),
-            Some(b'{') => self.object(depth, None),
-            Some(b'[') => self.array(depth),
-            Some(b't') => self.word(b"true"),
-            Some(b'f') => self.word(b"false"),
-            Some(b'n') => self.word(b"null"),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            _ => Err(JsonError::Syntax(self.at, "a value")),
-        }
-    }
-
-    fn object(&mut self, depth: usize, mut members: Option<&mut Vec<Member>>) -> Result<(), JsonError> {
-        if depth > self.max_depth {
-            return Err(JsonError::TooDeep(self.max_depth));
-        }
-        self.at += 1;
-        self.space();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(());
-        }
-        let first_key = self.keys.len();
-        loop {
-            let key = self.string()?;
-            self.space();
-            self.eat(b':', "`:`")?;
-            self.space();
-            let from = self.at;
-            self.value(depth + 1)?;
-            if let Some(members) = members.as_deref_mut() {
-                let escaped = memchr::memchr(b'\\', &self.bytes[key.clone()]).is_some();
-                members.push(Member {
-                    key: key.clone(),
-                    escaped,
-                    value: from..self.at,
-                });
-            }
-            self.keys.push(key);
-            self.space();
-            match self.peek() {
-                Some(b',') => {
-                    self.at += 1;
-                    self.space();
-                }
-                Some(b'}') => {
-                    self.at += 1;
-                    break;
-                }
-                _ => return Err(JsonError::Syntax(self.at, "`,` or `}`")),
-            }
-        }
-        self.refuse_repeated(first_key)?;
-        self.keys.truncate(first_key);
-        Ok(())
-    }
-
-    fn refuse_repeated(&self, first_key: usize) -> Result<(), JsonError> {
-        let keys = &self.keys[first_key..];
-        let repeated = |key: &Range<usize>| Err(JsonError::RepeatedKey(key.start.saturating_sub(1)));
-        let escaped = keys
-            .iter()
-            .any(|key| memchr::memchr(b'\\', &self.bytes[key.clone()]).is_some());
-        if escaped || keys.len() > PAIRWISE_KEYS {
-            let mut seen = HashSet::with_capacity(keys.len());
-            for key in keys {
-                let inside = std::str::from_utf8(&self.bytes[key.clone()]).unwrap_or_default();
-                if !seen.insert(unescape(inside)) {
-                    return repeated(key);
-                }
-            }
-            return Ok(());
-        }
-        for (nth, key) in keys.iter().enumerate() {
-            if keys[..nth]
-                .iter()
-                .any(|other| self.bytes[other.clone()] == self.bytes[key.clone()])
-            {
-                return repeated(key);
-            }
-        }
-        Ok(())
-    }
-
-    fn array(&mut self, depth: usize) -> Result<(), JsonError> {
-        if depth > self.max_depth {
-            return Err(JsonError::TooDeep(self.max_depth));
-        }
-        self.at += 1;
-        self.space();
-        if self.peek() == Some(b']') {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
-            self.value(depth + 1)?;
-            self.space();
-            match self.peek() {
-                Some(b',') => {
-                    self.at += 1;
-                    self.space();
-                }
-                Some(b']') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return Err(JsonError::Syntax(self.at, "`,` or `]`")),
-            }
-        }
-    }
-
-    /// Returns where the inside of the string lies.
-    fn string(&mut self) -> Result<Range<usize>, JsonError> {
-        self.eat(b'"', "a string")?;
-        let from = self.at;
-        loop {
-            self.plain();
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(from..self.at - 1);
-                }
-                Some(b'\\') => self.escape()?,
-                Some(0..=0x1F) => return Err(JsonError::Syntax(self.at, "no bare control character")),
-                Some(_) => self.at += 1,
-                None => return Err(JsonError::Syntax(self.at, "the end of the string")),
-            }
-        }
-    }
-
-    /// Skips bytes of a string that mean themselves, eight at a time.
-    fn plain(&mut self) {
-        const ONES: u64 = u64::from_ne_bytes([1; 8]);
-        const HIGHS: u64 = ONES << 7;
-        // A byte of `word` is zero (Mycroft, 1987); a hit beside a true one may be false, so bytes decide then.
-        let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-        while let Some(eight) = self
-            .bytes
-            .get(self.at..self.at + 8)
-            .and_then(|b| <[u8; 8]>::try_from(b).ok())
-        {
-            let word = u64::from_ne_bytes(eight);
-            let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-            let quote = has_zero(word ^ (ONES * u64::from(b'"')));
-            let backslash = has_zero(word ^ (ONES * u64::from(b'\\')));
-            if (control | quote | backslash) != 0 {
-                return;
-            }
-            self.at += 8;
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        self.at += 1;
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-            Some(b'u') => match self.unit()? {
-                0xDC00..=0xDFFF => return Err(JsonError::LoneSurrogate(start)),
-                0xD800..=0xDBFF => {
-                    let pair = self.bytes.get(self.at..self.at + 2) == Some(b"\\u");
-                    self.at += 1;
-                    if !pair || !matches!(self.unit(), Ok(0xDC00..=0xDFFF)) {
-                        return Err(JsonError::LoneSurrogate(start));
-                    }
-                }
-                _ => {}
-            },
-            _ => return Err(JsonError::Syntax(self.at, "an escape")),
-        }
-        Ok(())
-    }
-
-    /// Reads `uXXXX`.
-    fn unit(&mut self) -> Result<u32, JsonError> {
-        let digits = self.bytes.get(self.at + 1..self.at + 5);
-        let unit = digits.and_then(|d| {
-            d.iter().try_fold(0, |sum, &b| {
-                char::from(b).to_digit(16).map(|digit| sum * 16 + digit)
-            })
-        });
-        self.at += 5;
-        unit.ok_or(JsonError::Syntax(self.at - 5, "four hexadecimal digits"))
-    }
-
-    fn word(&mut self, word: &'static [u8]) -> Result<(), JsonError> {
-        if self.bytes[self.at..].starts_with(word) {
-            self.at += word.len();
-            Ok(())
-        } else {
-            Err(JsonError::Syntax(self.at, "a value"))
-        }
-    }
-
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let from = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == from {
-            Err(JsonError::Syntax(from, "a digit"))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn number(&mut self) -> Result<(), JsonError> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
