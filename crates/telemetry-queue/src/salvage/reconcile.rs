@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Salvaged, Target};
+use super::Salvaged;
+use super::carry::Target;
+use super::shape::Books;
 use crate::schema::{SEQ_BITS, seq_of};
 use crate::segment::{Builder, Segment, cost};
 
@@ -110,7 +112,7 @@ fn lane(
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let books = target.books;
-    let sum = |part: fn(&super::Books) -> i64| books.as_ref().map_or(0, part);
+    let sum = |part: fn(&Books) -> i64| books.as_ref().map_or(0, part);
     let left = sum(|books| books.delivered + books.evicted + books.expired + books.purged + books.lost);
     let known = queued + parked + left;
     let accepted = sum(|books| books.accepted).max(known);

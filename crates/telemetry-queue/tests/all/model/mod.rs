@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
+mod drain;
 mod judge;
 mod world;
 
