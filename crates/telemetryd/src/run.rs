@@ -190,6 +190,7 @@ async fn live(
         seed: world.seed.rotate_left(32),
     }));
     let mut flushing = tokio::spawn(flushers.run());
+    flush_handle.arranged().await;
     let mut listening = tokio::spawn(ingest::run(listener, connections));
     let withdrawing = tokio::spawn(withdrawals(
         queue.clone(),

@@ -84,6 +84,7 @@ pub enum Command {
 pub struct Handle {
     commands: mpsc::Sender<(Command, oneshot::Sender<()>)>,
     states: watch::Receiver<BTreeMap<Arc<str>, State>>,
+    arranged: watch::Receiver<bool>,
 }
 
 impl Handle {
@@ -103,6 +104,12 @@ impl Handle {
             .try_send((Command::Flush { destination: None }, oneshot::channel().0));
     }
 
+    /// Waits until what was kept of each destination is known again: nobody is to be told otherwise.
+    pub async fn arranged(&self) {
+        // The room is gone: nobody will be told anything.
+        let _ = self.arranged.clone().wait_for(|arranged| *arranged).await;
+    }
+
     /// How each destination is.
     #[must_use]
     pub fn states(&self) -> watch::Receiver<BTreeMap<Arc<str>, State>> {
@@ -116,6 +123,7 @@ pub struct Flush {
     settings: watch::Receiver<Arc<Checked>>,
     commands: mpsc::Receiver<(Command, oneshot::Sender<()>)>,
     states: States,
+    arranged: watch::Sender<bool>,
 }
 
 /// Makes the room and its handle. Commands are few and people's: 16 may wait.
@@ -123,9 +131,11 @@ pub struct Flush {
 pub fn new(shared: Shared, settings: watch::Receiver<Arc<Checked>>) -> (Flush, Handle) {
     let (sender, commands) = mpsc::channel(16);
     let states = watch::Sender::new(BTreeMap::new());
+    let arranged = watch::Sender::new(false);
     let handle = Handle {
         commands: sender,
         states: states.subscribe(),
+        arranged: arranged.subscribe(),
     };
     (
         Flush {
@@ -133,6 +143,7 @@ pub fn new(shared: Shared, settings: watch::Receiver<Arc<Checked>>) -> (Flush, H
             settings,
             commands,
             states,
+            arranged,
         },
         handle,
     )
@@ -144,6 +155,7 @@ impl Flush {
         let mut flushers = JoinSet::new();
         let mut desks: HashMap<Arc<str>, mpsc::Sender<Order>> = HashMap::new();
         self.arrange(&mut flushers, &mut desks).await;
+        self.arranged.send_replace(true);
         let mut phase = self.shared.phase.clone();
         loop {
             let running = *phase.borrow() == Phase::Running;
