@@ -48,8 +48,23 @@ pub fn run(case: &Case) {
             Setup::Endpoint(_) => {}
         }
     }
-    let daemon = Daemon::builder(&home).start();
+    let mut daemon = Daemon::builder(&home).start();
     play(case, &daemon.socket(), Some(&collector));
+    if case.steps.iter().any(stops) {
+        // It may have ended by now, and well.
+        let ended = daemon.ended();
+        daemon.kill9();
+        assert!(
+            ended.is_none_or(|exit| exit.code == Some(0)),
+            "{}: the daemon was stopped and failed",
+            case.file
+        );
+    }
+}
+
+/// Whether a step asks the daemon to end.
+fn stops(line: &Line) -> bool {
+    matches!(&line.step, Step::Send(value) if value["op"] == "stop")
 }
 
 /// Where a set-up's file belongs.
