@@ -23,14 +23,16 @@ const WRITERS: u64 = 3;
 
 /// What the clients heard, over all lives.
 #[derive(Default)]
-struct Heard3 {
+struct Clients {
     acknowledged: Mutex<BTreeSet<String>>,
     sent: Mutex<BTreeSet<String>>,
     next: AtomicU64,
     end: AtomicBool,
+    /// Events that a client writes at once, at most.
+    burst: u64,
 }
 
-impl Heard3 {
+impl Clients {
     /// One client: writes bursts, hears answers, connects again when it is cut off, and resends what nobody answered.
     fn write(&self, socket: &Path, ack: &str, seed: u64) {
         let mut rng = Rng::with_seed(seed);
@@ -46,7 +48,7 @@ impl Heard3 {
 
     fn one_connection(&self, tool: &mut Tool, unanswered: &mut Vec<Value>, ack: &str, rng: &mut Rng) {
         while !self.end.load(Ordering::Relaxed) {
-            let fresh = rng.u64(1..40);
+            let fresh = rng.u64(1..=self.burst);
             let first = self.next.fetch_add(fresh, Ordering::Relaxed);
             unanswered.extend((first..first + fresh).map(|n| {
                 json!({"tool": TOOL, "event": "ran", "id": id(n), "ack": ack, "properties": {"s": "x".repeat(rng.usize(0..400))}})
@@ -96,12 +98,12 @@ fn hear(tool: &mut Tool) -> Option<String> {
 }
 
 /// Kills a daemon `ROUNDS` times at random moments while clients write and the endpoint has its troubles.
-fn lives(ack: &str, seed: u64, script: Script) {
-    lives_with(ack, seed, script, |_, _| ());
+fn lives(ack: &str, seed: u64, burst: u64, script: Script) {
+    lives_with(ack, seed, burst, script, |_, _| ());
 }
 
 /// The same, with something done to the daemon between two kills.
-fn lives_with(ack: &str, seed: u64, script: Script, between: fn(&Daemon, &mut Rng)) {
+fn lives_with(ack: &str, seed: u64, burst: u64, script: Script, between: fn(&Daemon, &mut Rng)) {
     let mut rng = Rng::with_seed(seed);
     let endpoint = Collector::builder()
         .script(script)
@@ -112,7 +114,10 @@ fn lives_with(ack: &str, seed: u64, script: Script, between: fn(&Daemon, &mut Rn
     let home = home();
     let config = "batch = { max_events = 60, max_wait = \"20ms\" }\nretry = { initial = \"10ms\", max = \"50ms\", spread = \"0s\" }\n";
     let mut daemon = Daemon::start(&home, &destination(&endpoint.url(), config));
-    let heard = Heard3::default();
+    let heard = Clients {
+        burst,
+        ..Clients::default()
+    };
     std::thread::scope(|scope| {
         let (heard, socket) = (&heard, daemon.socket());
         for writer in 0..WRITERS {
@@ -196,12 +201,12 @@ fn one_batch_for_each(endpoint: &Collector) {
 
 #[test]
 fn after_twenty_kills_no_acknowledged_event_is_lost_and_the_books_balance() {
-    lives("queued", 1, Script::new());
+    lives("queued", 1, 40, Script::new());
 }
 
 #[test]
 fn after_twenty_kills_no_synced_event_is_lost() {
-    lives("synced", 2, Script::new());
+    lives("synced", 2, 40, Script::new());
 }
 
 #[test]
@@ -212,7 +217,7 @@ fn after_twenty_kills_before_an_endpoint_with_every_trouble_no_event_is_lost() {
         .then(Step::reset().every(11))
         .then(Step::half(20).store(true).every(13))
         .then(Step::too_large(9_000));
-    lives("queued", 3, script);
+    lives("queued", 3, 5, script);
 }
 
 #[test]
@@ -257,7 +262,7 @@ fn after_twenty_kills_among_all_that_people_ask_no_event_is_lost() {
     let script = Script::new()
         .then(Step::status(503).every(6))
         .then(Step::status(401).every(17));
-    lives_with("queued", 5, script, |daemon, rng| {
+    lives_with("queued", 5, 10, script, |daemon, rng| {
         // On a connection each, so that one that waits holds back none; not all are listened to.
         let mut asked: Vec<Tool> = Vec::new();
         for _ in 0..rng.usize(1..12) {
