@@ -87,7 +87,10 @@ impl Reserve {
                 }
                 false
             }
-            Err(error) => matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded),
+            Err(error) => matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
         }
     }
 
@@ -136,7 +139,11 @@ mod tests {
     #[test]
     fn it_grows_in_steps_and_gives_back() {
         let directory = tempfile::tempdir().unwrap();
-        let length = || fs::metadata(directory.path().join(NAME)).map(|file| file.len()).unwrap_or(0);
+        let length = || {
+            fs::metadata(directory.path().join(NAME))
+                .map(|file| file.len())
+                .unwrap_or(0)
+        };
         let mut reserve = Reserve::new(directory.path());
         reserve.ensure(1).unwrap();
         assert_eq!(length(), STEP / 4);
