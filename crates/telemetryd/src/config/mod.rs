@@ -2,7 +2,7 @@
 //!
 //! Two types: what was found ([`mod@file`]: every key with its place, unjudged), and what the program may use
 //! ([`Checked`]). In the order of the way through it: [`places`] says where files are, [`read`] takes their
-//! text, [`file`] and [`environment`] make layers of it, [`inspect`] holds each layer to the table of keys in
+//! text, [`mod@file`] and [`environment`] make layers of it, [`inspect`] holds each layer to the table of keys in
 //! [`default`], [`check`] makes the one out of all of them, reading each key through [`effective`]. Everything is bounded (I6); what is secret is
 //! never shown. To reload is to call [`load`] again and to keep the old [`Checked`] if it fails.
 

@@ -87,7 +87,7 @@ impl From<When> for Ack {
 }
 
 /// How long the daemon may take to answer a group: a commit on a disk that is busy.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// How long a daemon that went away in the middle of the talk may take to be back: a start takes some tens
 /// of milliseconds.
