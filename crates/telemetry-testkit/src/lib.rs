@@ -1,6 +1,6 @@
 //! What the tests of telemetryd lean on. Not published, and a dependency of tests alone.
 //!
-//! In the order of the module lines: waiting for a condition ([`eventually`]); the place a test lives in
+//! In the order of the module lines: waiting for a condition ([`mod@eventually`]); the place a test lives in
 //! ([`Home`]) and the programs that run there ([`Daemon`], [`Ctl`]); the two ends that they speak with, a
 //! tool's connection ([`Tool`]) and the endpoint ([`Collector`]); what goes wrong between ([`Proxy`],
 //! [`Authority`]); what goes through ([`Events`]); and the protocol's vectors ([`vectors`]).
