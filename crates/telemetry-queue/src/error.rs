@@ -48,14 +48,13 @@ pub(crate) fn classify(error: &rusqlite::Error) -> Class {
 /// that is missing means that the page that held it is damaged.
 pub(crate) fn classify_at_start(error: &rusqlite::Error) -> Class {
     match (classify(error), error) {
-        (Class::Other, rusqlite::Error::QueryReturnedNoRows) => Class::Corrupt,
-        (Class::Other, error)
-            if error
-                .sqlite_error()
-                .is_some_and(|code| code.extended_code == ffi::SQLITE_ERROR) =>
-        {
+        (Class::Other, rusqlite::Error::QueryReturnedNoRows | rusqlite::Error::SqlInputError { .. }) => {
             Class::Corrupt
         }
+        (Class::Other, error) => match error.sqlite_error().map(|code| code.extended_code & 0xff) {
+            Some(ffi::SQLITE_ERROR | ffi::SQLITE_CONSTRAINT | ffi::SQLITE_MISMATCH) => Class::Corrupt,
+            _ => Class::Other,
+        },
         (class, _) => class,
     }
 }

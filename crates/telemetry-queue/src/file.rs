@@ -174,6 +174,9 @@ impl Place {
         let (connection, version) = result.map_err(sqlite)?;
         match version {
             Version::Newer(version) => Err(Fault::Other(self.newer(version))),
+            Version::Garbled => Err(Fault::Corrupt(
+                "its tables are not what they were made as".to_owned(),
+            )),
             Version::Foreign(id) => Err(Fault::Corrupt(format!("application_id is {id:#010x}"))),
             Version::Ours => {
                 let boot = self.sign(&connection, report).map_err(sqlite)?;
@@ -267,6 +270,9 @@ impl Place {
             // The header says from now on whose file it is, without its WAL.
             checkpoint(connection, "TRUNCATE")?;
         }
+        if schema::fingerprint(connection)? != schema::FINGERPRINT {
+            return Ok(Version::Garbled);
+        }
         Ok(Version::Ours)
     }
 
@@ -323,4 +329,6 @@ enum Version {
     Ours,
     Newer(i64),
     Foreign(i64),
+    /// Ours, but the description of its tables is damaged.
+    Garbled,
 }

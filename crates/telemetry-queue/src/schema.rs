@@ -195,6 +195,29 @@ fn migrations() -> Migrations<'static> {
 /// The version that this program writes (`PRAGMA user_version`).
 pub(crate) const VERSION: i64 = 1;
 
+/// [`fingerprint`] of a file of [`VERSION`].
+pub(crate) const FINGERPRINT: u32 = 427_875_201;
+
+/// A checksum of the tables as the file itself describes them: the one page that no checksum of a segment covers
+/// and on which every statement rests.
+///
+/// # Errors
+///
+/// The description cannot be read.
+pub(crate) fn fingerprint(connection: &Connection) -> rusqlite::Result<u32> {
+    let mut hasher = crc32fast::Hasher::new();
+    let mut select =
+        connection.prepare("SELECT type, name, coalesce(sql, '') FROM sqlite_schema ORDER BY name")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        for column in 0..3 {
+            hasher.update(row.get_ref(column)?.as_str()?.as_bytes());
+            hasher.update(b"\0");
+        }
+    }
+    Ok(hasher.finalize())
+}
+
 /// Brings a file of an older version, or an empty one, to [`VERSION`], each step in a transaction of its own.
 ///
 /// # Errors
@@ -217,6 +240,11 @@ mod tests {
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .unwrap();
         assert_eq!(version, VERSION);
+        assert_eq!(
+            fingerprint(&connection).unwrap(),
+            FINGERPRINT,
+            "what a file of this version looks like"
+        );
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::segment::{Builder, Frame, Segment, Stamp};
 /// Pages between two calls of the probe.
 const PROBE_EVERY: u32 = 8;
 
+/// The largest number of a boot that is believed: one a second for sixty years.
+const MAX_BOOT: i64 = 1 << 31;
+
 /// The longest name of a destination or a tool that is believed.
 const LONGEST_NAME: usize = 256;
 
@@ -77,7 +80,7 @@ impl<'a> Carrier<'a> {
         self.each(|_, shape| {
             match shape {
                 Shape::Lane(lane) => keep_better(&mut lanes, lane),
-                Shape::Boot { n, id } => {
+                Shape::Boot { n, id } if n <= MAX_BOOT => {
                     boots.insert(n, id);
                 }
                 _ => {}

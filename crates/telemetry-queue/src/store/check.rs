@@ -30,6 +30,13 @@ pub(crate) struct Progress {
     pub(crate) doubt: bool,
 }
 
+impl Progress {
+    /// Whether rows that were counted are not as many as the books said.
+    pub(crate) fn differs(&self) -> bool {
+        !self.differences.is_empty()
+    }
+}
+
 impl Store {
     /// How far the check came.
     pub(crate) fn checked(&self) -> Checked {

@@ -118,6 +118,12 @@ impl Store {
                 last_lane = Some(part.lane);
                 match self.take(part, &mut budget, quantum, &mut arena)? {
                     Stop::Turn => {}
+                    // All that waits there was taken: as many as the books have, or the way to some is damaged.
+                    Stop::Empty
+                        if part.events.len() as u64 != self.state.lanes[part.lane].waiting_events() =>
+                    {
+                        return Err(crate::error::damaged());
+                    }
                     Stop::Empty => part.done = true,
                     Stop::Full => break 'filling,
                 }

@@ -34,8 +34,13 @@ impl Store {
     ) -> rusqlite::Result<()> {
         let mut select = self.connection.prepare_cached(OVERLAPPING)?;
         let mut rows = select.query([key(lane, 0), key(lane, first), key(lane, last)])?;
+        let mut last_key = None;
         while let Some(row) = rows.next()? {
             let key = row.get(0)?;
+            if last_key.replace(key).is_some_and(|last| last >= key) {
+                // A page that was written to another's place: each of its rows is whole.
+                return Err(damaged());
+            }
             let segment = Segment::read(key, row.get_ref(1)?.as_blob()?).ok_or_else(damaged)?;
             if visit(key, &segment).is_break() {
                 break;

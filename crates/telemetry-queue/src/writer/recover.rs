@@ -71,6 +71,12 @@ impl Writer {
                 self.recover(&fault);
                 self.store.checked.integrity = Some(fault);
             }
+            // Sound to SQLite, and yet not what the books say: a page that holds what it held before, or another's.
+            // Once only: if it were a fault of ours, it would be found again in the salvaged file.
+            Some(Found::Sound) if !self.mended && self.store.checked.differs() => {
+                self.mended = true;
+                self.recover("the rows are not those that the books have");
+            }
             Some(Found::Sound | Found::Unknown) | None => {}
         }
         self.store.checked.integrity_pending = self.integrity.is_pending();

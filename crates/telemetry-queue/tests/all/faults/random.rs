@@ -82,8 +82,14 @@ fn survives(before: &Before, damages: &[Damage]) {
     bench.until_checked();
     assert_balanced(&bench);
     let queued = bench.total().queued;
-    // More than there was is never there, and never goes.
-    assert!(queued <= before.row_count(), "{queued} of {}", before.row_count());
+    // What was never there is never there. (With books and log both lost, what was delivered cannot be told from what
+    // was not: it goes again rather than not at all.)
+    let logged: u64 = before.sent.iter().map(|sent| u64::from(sent.events)).sum();
+    assert!(
+        queued <= before.row_count() + logged,
+        "{queued} of {}",
+        before.row_count()
+    );
     let sent = bench.deliver_all("a", after(2_000)) + bench.deliver_all("b", after(2_000));
     assert!(sent <= queued);
     let append = events(&lane(1, "a", "new"), 90_000..90_010, 100, after(2_001));

@@ -186,6 +186,9 @@ impl World {
         assert_eq!(bench.report.unclean, unclean, "{:?}", bench.report);
         assert_eq!(bench.report.set_aside, None);
         assert_eq!(bench.report.unbalanced, []);
+        bench.until_checked();
+        let checked = bench.wait(bench.queue().checked()).unwrap();
+        assert_eq!((checked.differences, checked.integrity), (vec![], None));
         self.bench = Some(bench);
         self.leases.clear();
         deeds.restarted = true;
