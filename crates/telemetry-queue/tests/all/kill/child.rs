@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use telemetry_queue::{Appended, Id, Moment, Outcome};
+use telemetry_queue::{Appended, Filter, Id, Moment, Outcome, PurgeReason};
 
 use crate::support::{
     Bench, Random, after, at_most, bisect, delivered, events, hex, lane, options, retry, split,
@@ -103,11 +103,32 @@ fn is_killed() {
         let answers = bench.append(append).unwrap();
         assert!(answers.iter().all(|answer| *answer == Appended::Queued));
         say("ack", ids);
+        if random.below(6) == 0 {
+            append_and_purge(&bench, &mut random, &mut next, after(round));
+        }
         for _ in 0..random.below(3) {
             deliver(&bench, &mut random, after(round));
         }
     }
     bench.close();
+}
+
+/// Events of a tool whose consent is withdrawn time and again.
+fn append_and_purge(bench: &Bench, random: &mut Random, next: &mut u64, at: Moment) {
+    let lane = lane(1, "c", "fleeting");
+    let count = 1 + random.below(300);
+    let append = events(&lane, *next..*next + count, 300, at);
+    *next += count;
+    say("fleeting", append.events.iter().map(|event| event.id));
+    bench.append(append).unwrap();
+    if random.below(2) == 0 {
+        let filter = Filter {
+            tool: Some("fleeting".into()),
+            ..Filter::default()
+        };
+        bench.purge(filter, PurgeReason::Consent, at);
+        say("purged", []);
+    }
 }
 
 /// Claims one batch and ends it in one of the ways: always in the same for the same members, for an endpoint that

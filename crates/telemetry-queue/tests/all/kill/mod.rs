@@ -35,6 +35,9 @@ struct Known {
     settling: BTreeSet<Id>,
     settled: BTreeSet<Id>,
     lines: u64,
+    /// Events of one tool that is purged again and again: those begun, and those that a purge has answered for.
+    fleeting: BTreeSet<Id>,
+    purged: BTreeSet<Id>,
     /// How many processes were killed.
     kills: u32,
 }
@@ -52,6 +55,8 @@ impl Known {
         match verb {
             "try" => self.tried.extend(ids),
             "ack" => self.acknowledged.extend(ids),
+            "fleeting" => self.fleeting.extend(ids),
+            "purged" => self.purged.append(&mut self.fleeting),
             "claim" => self.batch(ids[0], &ids[1..]),
             "received" => {
                 // The endpoint: an event that comes again comes in the batch that it came in before.
@@ -132,6 +137,14 @@ impl Known {
             );
         }
         for row in &rows {
+            assert!(
+                !self.purged.contains(&row.id),
+                "round {round}: {} was purged and is back",
+                hex(&row.id)
+            );
+            if self.fleeting.contains(&row.id) {
+                continue;
+            }
             assert!(
                 self.tried.contains(&row.id),
                 "round {round}: {} was never appended",
