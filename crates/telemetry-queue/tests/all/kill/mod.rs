@@ -198,18 +198,23 @@ fn run(known: &mut Known, directory: &Path, round: u32, point: Option<(&str, u32
             .env("TELEMETRYD_KILL_TIMES", times.to_string());
     }
     let mut child = command.spawn().unwrap();
-    let mut heard = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut heard = BufReader::new(child.stdout.take().unwrap());
+    // A line that was cut off by the kill was not said: what it was about had not begun.
+    let mut next = || {
+        let mut line = String::new();
+        heard.read_line(&mut line).unwrap();
+        line.strip_suffix('\n').map(str::to_owned)
+    };
     let until = known.lines + lines;
-    while known.lines < until {
-        match heard.next() {
-            Some(line) => known.hear(&line.unwrap()),
-            None => break,
-        }
+    while known.lines < until
+        && let Some(line) = next()
+    {
+        known.hear(&line);
     }
     // Nothing is done to a process that has ended already.
     let _ = child.kill();
-    for line in heard {
-        known.hear(&line.unwrap());
+    while let Some(line) = next() {
+        known.hear(&line);
     }
     let status = child.wait().unwrap();
     known.kills += u32::from(status.code().is_none());
