@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -54,13 +55,27 @@ fn write_pid(file: &mut File) -> std::io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-fn busy(file: &mut File, path: &Path) -> QueueError {
+fn written_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
-    let pid = file
-        .take(16)
-        .read_to_string(&mut text)
-        .ok()
-        .and_then(|_| text.trim().parse().ok());
+    file.seek(SeekFrom::Start(0)).ok()?;
+    file.take(16).read_to_string(&mut text).ok()?;
+    // Whole only with its newline.
+    text.strip_suffix('\n')?.parse().ok()
+}
+
+/// How often the owner's pid is looked for, a millisecond apart: it writes it right after it has the lock, and a
+/// machine that starts many at once takes its time over that.
+const LOOKS: u32 = 200;
+
+fn busy(file: &mut File, path: &Path) -> QueueError {
+    let mut pid = written_pid(file);
+    for _ in 0..LOOKS {
+        if pid.is_some() {
+            break;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+        pid = written_pid(file);
+    }
     let attempt = match pid {
         Some(pid) => format!("{} is locked by process {pid}", path.display()),
         None => format!("{} is locked by another process", path.display()),
