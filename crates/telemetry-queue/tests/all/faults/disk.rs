@@ -1,33 +1,101 @@
 //! A disk that is full: new events are refused, what is there stays, delivery goes on, and it recovers by itself.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
 use telemetry_queue::{Appended, ErrorKind};
 
 use super::owner::skip;
 use super::unshare;
 use crate::support::{Bench, after, assert_balanced, at_most, delivered, events, lane, options, scratch};
 
-/// In a file system of its own, 6 MiB large.
-#[test]
-fn a_full_disk_refuses_new_events_keeps_the_old_ones_and_recovers_by_itself() {
+/// Runs one of the tests below on a file system of its own, 6 MiB large.
+fn on_a_small_disk(child: &str) {
     let Some(mut command) = unshare() else {
         return skip("no private mount namespace can be made here");
     };
     let mount = scratch();
-    let script = "mount -t tmpfs -o size=6m,mode=700 tmpfs \"$1\" && exec \"$2\" faults::disk::child --exact --nocapture";
+    let script = "mount -t tmpfs -o size=6m,mode=700 tmpfs \"$1\" && exec \"$2\" \"$3\" --exact --nocapture";
     let output = command
         .args(["sh", "-c", script, "sh"])
         .arg(mount.path())
         .arg(std::env::current_exe().unwrap())
+        .arg(child)
         .env("TELEMETRYD_FULL_DISK", mount.path())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{complained}");
     assert!(said.contains("the disk was full and is not any more"), "{said}");
+}
+
+/// Takes all that is left of the disk.
+fn fill(directory: &Path) {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(directory.join("other"))
+        .unwrap();
+    let mut size = 1 << 20;
+    let mut at = file.metadata().unwrap().len();
+    while size >= 512 {
+        if file.write_all_at(&vec![1; size], at).is_ok() {
+            at += size as u64;
+        } else {
+            size /= 2;
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_new_events_keeps_the_old_ones_and_recovers_by_itself() {
+    on_a_small_disk("faults::disk::child");
+}
+
+#[test]
+fn a_file_that_is_corrupt_on_a_full_disk_is_salvaged_when_there_is_room() {
+    on_a_small_disk("faults::disk::corrupt_child");
+}
+
+/// Not a test of its own: see above.
+#[test]
+fn corrupt_child() {
+    let Some(directory) = std::env::var_os("TELEMETRYD_FULL_DISK").map(PathBuf::from) else {
+        return;
+    };
+    let state = directory.join("state");
+    let bench = Bench::start(&state);
+    for turn in 0..10_u64 {
+        let first = turn * 1_000;
+        bench
+            .append(events(&lane(1, "a", "t"), first..first + 100, 1_000, after(turn)))
+            .unwrap();
+    }
+    bench.close();
+    super::overwrite(&super::file(&state), 0, &[0x55; 4_096]);
+    fill(&directory);
+    // Starting succeeds or says that the disk is full; either way nothing is lost by it.
+    for turn in 0..3 {
+        match Bench::open(&options(&state), after(100 + turn)) {
+            Ok(bench) => {
+                assert_balanced(&bench);
+                let _ = bench.try_close();
+            }
+            Err(error) => assert_eq!(error.kind, ErrorKind::DiskFull, "{error:?}"),
+        }
+        fill(&directory);
+    }
+    std::fs::remove_file(directory.join("other")).unwrap();
+    let bench = Bench::open(&options(&state), after(200)).unwrap();
+    assert_balanced(&bench);
+    let total = bench.total();
+    assert_eq!((total.accepted, total.queued, total.lost), (1_000, 1_000, 0));
+    assert_eq!(bench.deliver_all("a", after(201)), 1_000);
+    bench.close();
+    println!("the disk was full and is not any more");
 }
 
 /// Not a test of its own: what the one above runs on its small file system.
@@ -36,7 +104,7 @@ fn child() {
     let Some(directory) = std::env::var_os("TELEMETRYD_FULL_DISK") else {
         return;
     };
-    let directory = std::path::PathBuf::from(directory);
+    let directory = PathBuf::from(directory);
     let state = directory.join("state");
     let bench = Bench::start(&state);
     let lane = lane(1, "a", "t");
@@ -86,25 +154,7 @@ fn child() {
     assert_balanced(&bench);
     // A fifth of the disk is taken by another program, and given back: nobody has to restart anything.
     let other = directory.join("other");
-    let fill = || {
-        let mut size = 1 << 20;
-        let mut at = 0;
-        while size >= 512 {
-            use std::os::unix::fs::FileExt;
-            let file = std::fs::OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&other)
-                .unwrap();
-            if file.write_all_at(&vec![1; size], at).is_ok() {
-                at += size as u64
-            } else {
-                size /= 2
-            }
-        }
-    };
-    fill();
+    fill(&directory);
     let mut full = false;
     for turn in 400..500_u64 {
         match bench.append(events(
@@ -131,9 +181,9 @@ fn child() {
     assert_balanced(&bench);
     assert!(!bench.view().disk_full);
     // Starting with a full disk succeeds, too, and delivers.
-    fill();
+    fill(&directory);
     bench.close();
-    fill();
+    fill(&directory);
     let bench = Bench::open(&options(&state), after(700)).unwrap();
     assert_balanced(&bench);
     let claimed = bench

@@ -151,6 +151,11 @@ impl Bench {
         });
     }
 
+    /// Closes it where closing may fail.
+    pub(crate) fn try_close(mut self) -> Result<(), QueueError> {
+        self.owner.take().unwrap().close()
+    }
+
     pub(crate) fn close(mut self) {
         self.owner.take().unwrap().close().unwrap();
     }
