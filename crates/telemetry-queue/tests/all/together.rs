@@ -95,7 +95,10 @@ fn a_caller_that_does_not_wait_for_its_answer_changes_nothing_but_that() {
         drop(bench.wait(bench.queue().send_append(append)).unwrap());
     }
     assert_eq!(bench.total().queued, 200);
-    // Claimed, and not listened to: nobody knows of the lease, so that it must not last.
+    // Claimed, and not listened to: nobody knows of the lease, so that it must not last. The writer is kept at work,
+    // so that the caller is gone before there is an answer.
+    let work = events(&lane(1, "b", "t"), 1000..9000, 100, after(29));
+    let work = bench.wait(bench.queue().send_append(work)).unwrap();
     bench.wait(async {
         let destination = "a".into();
         let claim = bench.queue().claim(&destination, at_most(50), after(30));
@@ -103,6 +106,7 @@ fn a_caller_that_does_not_wait_for_its_answer_changes_nothing_but_that() {
         let waker = std::task::Waker::noop();
         let _ = claim.as_mut().poll(&mut std::task::Context::from_waker(waker));
     });
+    bench.wait(work).unwrap().unwrap();
     bench.until("the batch can be claimed", |bench| {
         bench.view().destinations[0].1.leased == 0
     });
