@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use telemetry_policy::{Manifest, Policy, Reach};
+use telemetry_policy::{Manifest, Policy, Reach, Tool};
 use telemetry_protocol::consent::Verdict;
 use telemetry_protocol::reason::ErrorCode;
 use telemetry_protocol::request::ConsentAction;
@@ -122,11 +122,7 @@ pub(crate) async fn purge_withdrawn(
 ) -> Result<Purged, QueueError> {
     purge_below(queue, now, |tool| {
         let tool = policy.tool_with_rows(tool);
-        match tool.reach() {
-            Reach::Nobody => Some(tool.epoch + 1),
-            Reach::Claims if tool.epoch > 1 => Some(tool.epoch),
-            Reach::Claims | Reach::Everybody => None,
-        }
+        covered_from(&tool, tool.epoch + 1)
     })
     .await
 }
@@ -142,13 +138,18 @@ pub(crate) async fn purge_withdrawn_at_start(
 ) -> Result<Purged, QueueError> {
     purge_below(queue, now, |tool| {
         let tool = policy.tool_with_rows(tool);
-        match tool.reach() {
-            Reach::Nobody => Some(u64::MAX),
-            Reach::Claims if tool.epoch > 1 => Some(tool.epoch),
-            Reach::Claims | Reach::Everybody => None,
-        }
+        covered_from(&tool, u64::MAX)
     })
     .await
+}
+
+/// The epoch from which on rows of this tool are covered, where some are not; `nobody`: for a tool that is denied.
+fn covered_from(tool: &Tool, nobody: u64) -> Option<u64> {
+    match tool.reach() {
+        Reach::Nobody => Some(nobody),
+        Reach::Claims if tool.epoch > 1 => Some(tool.epoch),
+        Reach::Claims | Reach::Everybody => None,
+    }
 }
 
 /// Purges, of every tool that has books, what was accepted below the epoch that `below` says, if it says one.
