@@ -5,7 +5,7 @@ use std::io::Write;
 use telemetry_queue::{ErrorKind, QueueError};
 
 use crate::config::Problems;
-use crate::socket;
+use crate::{journal, socket};
 
 /// Why the daemon did not run, or ended.
 #[derive(Debug)]
@@ -76,6 +76,14 @@ impl From<socket::SocketError> for Failure {
     }
 }
 
+/// A socket that was handed over and is not what it should be: a mistake in the unit, which no new try mends.
+impl From<telemetry_activation::ActivationError> for Failure {
+    fn from(error: telemetry_activation::ActivationError) -> Self {
+        let cause = std::error::Error::source(&error).map(|cause| format!("\n  caused by: {cause}"));
+        Self::Config(format!("error: {error}{}", cause.unwrap_or_default()))
+    }
+}
+
 /// Says on stderr why it ended.
 pub fn tell(failure: &Failure) {
     let text = match failure {
@@ -89,5 +97,8 @@ pub fn tell(failure: &Failure) {
         Failure::Told(_) => return,
     };
     // Nobody to tell: fine.
-    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+    let mut said = String::new();
+    let prefix = if journal::is_stderr() { journal::ERROR } else { "" };
+    let _ = journal::prefixed(prefix, text.trim_end(), &mut said);
+    let _ = std::io::stderr().write_all(said.as_bytes());
 }

@@ -13,9 +13,11 @@ mod files;
 pub mod flush;
 pub mod ingest;
 pub mod jobs;
+pub mod journal;
 #[cfg(feature = "kill-points")]
 pub mod kill_points;
 pub mod log;
+pub mod notify;
 pub mod phase;
 pub mod run;
 pub mod signals;

@@ -1,4 +1,4 @@
-//! The log: to stderr, or in the background to a file that never grows past 1 MiB. Never an event's
+//! The log: to stderr (as the journal takes it, where stderr is the journal), or in the background to a file that never grows past 1 MiB. Never an event's
 //! content, never a credential.
 
 use std::fs::{File, OpenOptions};
@@ -11,6 +11,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
+
+use crate::journal;
 
 /// Two files of half the bound: the current one and the one before it.
 const HALF: u64 = 512 * 1024;
@@ -47,6 +49,13 @@ pub fn begin(levels: &str, file: Option<&Path>) -> io::Result<Level> {
             let layer = written
                 .with_ansi(false)
                 .with_writer(move || Line(file_clone(&file)));
+            Registry::default().with(layer.with_filter(filter)).try_init()
+        }
+        None if journal::is_stderr() => {
+            let layer = written
+                .with_ansi(false)
+                .event_format(journal::Lines)
+                .with_writer(io::stderr);
             Registry::default().with(layer.with_filter(filter)).try_init()
         }
         None => {

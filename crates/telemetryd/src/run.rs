@@ -21,7 +21,7 @@ use crate::flush::trigger;
 use crate::phase::{Ender, Phase, reached};
 use crate::signals::{Listener, Signal};
 use crate::world::World;
-use crate::{background, flush, ingest, log, socket, state_dir};
+use crate::{background, flush, ingest, log, notify, socket, state_dir};
 
 /// Opens the queue: takes the lock, salvages what has to be.
 ///
@@ -111,7 +111,7 @@ fn say_opened(report: &OpenReport, moved: Option<&str>) {
 }
 
 async fn live(
-    world: World,
+    mut world: World,
     loaded: Loaded,
     queue: Queue,
     level: &log::Level,
@@ -136,7 +136,7 @@ async fn live(
             "consent was withdrawn while no daemon ran: rows erased"
         );
     }
-    let (listener, bound) = socket::bind(&world.socket, 0o600, 0o700)?;
+    let (listener, bound) = socket::open(world.inherited.take(), &world.socket, 0o600, 0o700)?;
     let listener = tokio::net::UnixListener::from_std(listener)
         .map_err(|e| Failure::Failed(format!("cannot listen: {e}")))?;
 
@@ -198,6 +198,7 @@ async fn live(
         Arc::clone(&world.clock),
     ));
     info!(version = crate::VERSION, pid = std::process::id(), socket = %world.socket.display(), "ready");
+    notify::ready(&world.socket);
     if in_background && let Err(error) = background::ready() {
         warn!(%error, "cannot let go of the caller's terminal");
     }
@@ -240,6 +241,7 @@ async fn live(
         .unwrap_or(settings.borrow().daemon.shutdown_drain)
         .max(CLOSING);
     info!(at_most = ?limit, "draining");
+    notify::stopping(limit);
     drop(bound);
     let draining = async {
         // A client that never ends must not keep what is queued from being sent.
@@ -278,8 +280,16 @@ struct Keep<'a> {
 }
 
 impl Keep<'_> {
-    /// Takes new settings if they are good; the old ones stay if not. Returns how many rows were withdrawn.
+    /// [`Keep::take`], told to the service manager.
     async fn reload(&self) -> Result<u64, ReloadRefused> {
+        notify::reloading();
+        let taken = self.take().await;
+        notify::reloaded(taken.is_ok());
+        taken
+    }
+
+    /// Takes new settings if they are good; the old ones stay if not. Returns how many rows were withdrawn.
+    async fn take(&self) -> Result<u64, ReloadRefused> {
         let loaded = config::load(&self.world.places, &self.world.flags, &self.world.environment)
             .map_err(ReloadRefused::Settings)?;
         let checked = Arc::new(loaded.checked.clone());

@@ -1,5 +1,5 @@
 //! The listening socket: bound to a temporary name, made private, then renamed, so that nobody ever
-//! meets it half made. A dead daemon's socket is replaced; a live one's owner is named.
+//! meets it half made. One that a service manager hands over is used as it is. A dead daemon's socket is replaced; a live one's owner is named.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use telemetry_activation::Inherited;
 use telemetry_protocol::limits::BACKLOG;
 use telemetry_protocol::place::check_socket_path;
 
@@ -61,6 +62,23 @@ impl Drop for Bound {
             // Nothing to be done about it at this point; the next daemon replaces a dead socket.
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// The listening socket: the one that was handed over, or else one that is bound here. Only the latter has a file
+/// of ours.
+///
+/// # Errors
+/// As [`bind`].
+pub fn open(
+    inherited: Option<Inherited>,
+    path: &Path,
+    mode: u32,
+    directory_mode: u32,
+) -> Result<(UnixListener, Option<Bound>), SocketError> {
+    match inherited {
+        Some(inherited) => Ok((inherited.listener, None)),
+        None => bind(path, mode, directory_mode).map(|(listener, bound)| (listener, Some(bound))),
     }
 }
 

@@ -4,11 +4,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use telemetry_activation::Inherited;
+
 use crate::cli::Flags;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Environment, Loaded, Mode, Places};
 use crate::failure::Failure;
 use crate::state_dir::{self, StateDir};
+
+/// What units and plists call the socket: `FileDescriptorName=`, the key under `Sockets`.
+pub const SOCKET_NAME: &str = "telemetryd";
 
 /// Everything that the daemon touches, passed in: tests bring their own.
 pub struct World {
@@ -30,6 +35,9 @@ pub struct World {
     pub seed: u64,
     /// The daemon's own uid.
     pub uid: u32,
+    /// The socket that a service manager has handed over: it comes before every other place, and its file is not
+    /// ours.
+    pub inherited: Option<Inherited>,
     /// Called at named points by tests that kill the daemon there.
     pub probe: Option<fn(&'static str)>,
 }
@@ -49,14 +57,15 @@ impl World {
             std::path::absolute(path)
                 .map_err(|e| Failure::Config(format!("cannot find {}: {e}", path.display())))
         };
+        let inherited = telemetry_activation::take(SOCKET_NAME)?;
         let environment = Environment::of_this_process();
         let uid = rustix::process::geteuid().as_raw();
         let mut places = Places::find(Mode::User, &environment, uid, &|path| path.is_dir())?;
-        let socket = flags
-            .socket
+        let asked = flags.socket.as_ref().map(absolute).transpose()?;
+        let socket = inherited
             .as_ref()
-            .map(absolute)
-            .transpose()?
+            .and_then(|inherited| inherited.path.clone())
+            .or(asked)
             .unwrap_or_else(|| places.socket.clone());
         let StateDir { path, moved } = state_dir::choose(&places.state, uid);
         places.state = path;
@@ -73,6 +82,7 @@ impl World {
             clock: Arc::new(SystemClock),
             seed: fastrand::u64(..),
             uid,
+            inherited,
             #[cfg(feature = "kill-points")]
             probe: Some(crate::kill_points::at),
             #[cfg(not(feature = "kill-points"))]

@@ -1,5 +1,6 @@
 //! A daemon's life: signals, flags, the socket, one owner of a queue, and how it ends.
 
+mod activation;
 mod jobs;
 mod owner;
 mod signals;
