@@ -75,9 +75,13 @@ pub fn machine(directories: &[PathBuf], eyes: &dyn Look, is_set: &dyn Fn(&str) -
 
 /// Reads layer 3: the user's `consent.toml` in `config`.
 pub fn user(config: &Path, eyes: &dyn Look) -> UserConsent {
-    let path = config.join("consent.toml");
+    word(&config.join("consent.toml"), eyes)
+}
+
+/// Reads layer 3 from a file of any name: a machine-wide daemon keeps one for each uid.
+pub fn word(path: &Path, eyes: &dyn Look) -> UserConsent {
     let source = path.display().to_string();
-    match eyes.look(&path) {
+    match eyes.look(path) {
         Found::Absent => UserConsent::absent(&source),
         Found::File(text) => UserConsent::parse(&source, &text),
         other => UserConsent::unreadable(&source, why(&other)),

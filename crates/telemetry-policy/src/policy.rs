@@ -89,8 +89,8 @@ pub struct Parts {
     pub machine: Machine,
     /// The user's word.
     pub user: UserConsent,
-    /// Manifests in force, one a tool.
-    pub manifests: BTreeMap<String, Registered>,
+    /// Manifests in force, one a tool; shared, for each user has a policy and all have these.
+    pub manifests: Arc<BTreeMap<String, Registered>>,
     /// `[tools.NAME]` of the config.
     pub overrides: BTreeMap<String, Override>,
     /// `defaults.destination`.
@@ -226,7 +226,7 @@ mod tests {
             source: "t.toml".into(),
         };
         Parts {
-            manifests: BTreeMap::from([("t".to_owned(), registered)]),
+            manifests: Arc::new(BTreeMap::from([("t".to_owned(), registered)])),
             default_destination: "default".into(),
             ..Parts::default()
         }

@@ -55,11 +55,14 @@ pub enum Control {
     Status {
         all_users: bool,
     },
-    Metrics,
+    Metrics {
+        all_users: bool,
+    },
     Flush {
         destination: Option<String>,
         wait: bool,
         timeout: Option<Duration>,
+        all_users: bool,
     },
     Pause {
         destination: Option<String>,
@@ -89,9 +92,12 @@ pub enum Control {
     },
     Tail {
         tool: Option<String>,
+        all_users: bool,
     },
     Config,
-    Doctor,
+    Doctor {
+        all_users: bool,
+    },
     Reload,
     Stop {
         drain: Option<Duration>,
@@ -135,11 +141,14 @@ impl Control {
             "status" => Self::Status {
                 all_users: keys.flag("all_users")?,
             },
-            "metrics" => Self::Metrics,
+            "metrics" => Self::Metrics {
+                all_users: keys.flag("all_users")?,
+            },
             "flush" => Self::Flush {
                 destination: keys.owned("destination")?,
                 wait: keys.flag("wait")?,
                 timeout: keys.millis("timeout_ms")?,
+                all_users: keys.flag("all_users")?,
             },
             "pause" => Self::Pause {
                 destination: keys.owned("destination")?,
@@ -169,9 +178,14 @@ impl Control {
                 bodies: keys.flag("bodies")?,
                 all_users: keys.flag("all_users")?,
             },
-            "tail" => Self::Tail { tool: keys.tool()? },
+            "tail" => Self::Tail {
+                tool: keys.tool()?,
+                all_users: keys.flag("all_users")?,
+            },
             "config" => Self::Config,
-            "doctor" => Self::Doctor,
+            "doctor" => Self::Doctor {
+                all_users: keys.flag("all_users")?,
+            },
             "reload" => Self::Reload,
             "stop" => Self::Stop {
                 drain: keys.millis("drain_ms")?,
@@ -183,6 +197,21 @@ impl Control {
                 });
             }
         })
+    }
+
+    /// Whether it asks about everybody, not the caller alone (machine-wide daemons).
+    #[must_use]
+    pub const fn all_users(&self) -> bool {
+        match self {
+            Self::Status { all_users }
+            | Self::Metrics { all_users }
+            | Self::Flush { all_users, .. }
+            | Self::Queue { all_users, .. }
+            | Self::Sent { all_users, .. }
+            | Self::Tail { all_users, .. }
+            | Self::Doctor { all_users } => *all_users,
+            _ => false,
+        }
     }
 
     fn hello(keys: &Keys<'_>) -> Result<Self, Rejected> {
@@ -317,7 +346,8 @@ mod tests {
             Ok(Control::Flush {
                 destination: None,
                 wait: true,
-                timeout: Some(Duration::from_millis(250))
+                timeout: Some(Duration::from_millis(250)),
+                all_users: false
             })
         );
         assert_eq!(

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::types::{
     Append, Appended, Book, Checked, ClaimLimits, Claimed, Filter, Id, Limits, Moment, Outcome, Page,
-    PurgeReason, Purged, QueueError, RowState, Sent, Settled,
+    PurgeReason, Purged, QueueError, RowState, Sent, Settled, View,
 };
 
 /// Where an answer goes.
@@ -69,6 +69,7 @@ pub(crate) enum Command {
         reply: Reply<Vec<Sent>>,
     },
     Books(Option<u32>, Reply<Vec<Book>>),
+    ViewOf(u32, Reply<View>),
     DestinationStates(Reply<Vec<(Arc<str>, String)>>),
     SetDestinationState(Arc<str>, String, Reply<()>),
     SetLimits(Limits, Reply<()>),

@@ -267,6 +267,15 @@ impl Queue {
         self.ask(|reply| Command::Books(uid, reply)).await
     }
 
+    /// What waits of one uid's rows, and how much they take: the view as if there were nobody else.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub async fn view_of(&self, uid: u32) -> Result<View, QueueError> {
+        self.ask(|reply| Command::ViewOf(uid, reply)).await
+    }
+
     /// What was stored for each destination.
     ///
     /// # Errors

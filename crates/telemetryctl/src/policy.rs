@@ -25,7 +25,7 @@ pub(crate) fn local(context: &Context) -> Policy {
     Policy::new(Parts {
         machine: gathered.machine,
         user: gathered.user,
-        manifests: manifests(&places(context), &RealFiles),
+        manifests: manifests(&places(context), &RealFiles).into(),
         default_destination: "default".to_owned(),
         ..Parts::default()
     })

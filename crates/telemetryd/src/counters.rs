@@ -45,7 +45,7 @@ pub struct Counters {
     /// Requests that a withdrawal of consent, or the end, stopped.
     pub cancelled: Counter,
     refused: Mutex<BTreeMap<&'static str, u64>>,
-    declined: Mutex<BTreeMap<String, Declined>>,
+    declined: Mutex<BTreeMap<u32, BTreeMap<String, Declined>>>,
 }
 
 impl Counters {
@@ -56,13 +56,20 @@ impl Counters {
         }
     }
 
-    /// Counts an event that consent declined. Tools are named by strangers, so their number is bounded.
-    pub fn decline(&self, tool: &str, by: &'static str) {
-        /// More names than the queue would ever take of one user.
-        const TOOLS: usize = 1024;
+    /// Counts an event that consent declined. Tools are named by strangers, so their number is bounded, for each
+    /// user apart (I6, I13).
+    pub fn decline(&self, uid: u32, tool: &str, by: &'static str) {
+        /// Twice as many names as the queue would ever take of one user.
+        const TOOLS: usize = 128;
+        /// As many users as may be connected by default.
+        const USERS: usize = 1024;
         let Ok(mut declined) = self.declined.lock() else {
             return;
         };
+        if declined.len() >= USERS && !declined.contains_key(&uid) {
+            return;
+        }
+        let declined = declined.entry(uid).or_default();
         let tools = declined.len();
         if let Some(counts) = declined.get_mut(tool) {
             *counts.entry(by).or_default() += 1;
@@ -77,9 +84,22 @@ impl Counters {
         self.refused.lock().map(|map| map.clone()).unwrap_or_default()
     }
 
-    /// Declined events by tool and layer.
+    /// Declined events by tool and layer, of one uid or of all.
     #[must_use]
-    pub fn declined(&self) -> BTreeMap<String, Declined> {
-        self.declined.lock().map(|map| map.clone()).unwrap_or_default()
+    pub fn declined(&self, whose: Option<u32>) -> BTreeMap<String, Declined> {
+        let mut sum: BTreeMap<String, Declined> = BTreeMap::new();
+        let Ok(declined) = self.declined.lock() else {
+            return sum;
+        };
+        let theirs = declined
+            .iter()
+            .filter(|(uid, _)| whose.is_none_or(|w| w == **uid));
+        for (tool, layers) in theirs.flat_map(|(_, tools)| tools) {
+            let own = sum.entry(tool.clone()).or_default();
+            for (layer, count) in layers {
+                *own.entry(layer).or_default() += count;
+            }
+        }
+        sum
     }
 }

@@ -105,8 +105,8 @@ async fn purge(world: &World) -> Result<(), Failure> {
     let loaded = world.load()?;
     let (queue, owner, _) = open_queue(world, &loaded.checked)?;
     let known = known_tools(&queue).await?;
-    let consent = Consent::open(world.places.clone(), world.do_not_track, &loaded.checked, known);
-    let purged = control::purge_withdrawn_at_start(&queue, &consent.current(), world.clock.now()).await?;
+    let consent = Consent::open(world.places.clone(), world.do_not_track, &loaded.checked, &known);
+    let purged = control::purge_withdrawn_at_start(&queue, &consent, world.clock.now()).await?;
     drop(queue);
     owner.close()?;
     say(&json!({ "purged": purged.queued + purged.parked, "sent_bodies": purged.sent_bodies }).to_string())

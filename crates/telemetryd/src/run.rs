@@ -2,7 +2,6 @@
 //! spawns a task, but for the two sets that are handed down: connections ([`crate::ingest`]) and flushers
 //! ([`crate::flush`]), which end with the task that holds them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::clock::{self, Clock};
-use crate::config::{self, Checked, Loaded};
-use crate::consent::Consent;
+use crate::config::{self, Checked, Loaded, Mode};
+use crate::consent::{Consent, Known};
 use crate::control::tail::Tail;
 use crate::control::{ReloadRefused, ReloadRequest, Service};
 use crate::counters::Counters;
@@ -40,17 +39,19 @@ pub fn open_queue(world: &World, checked: &Checked) -> Result<(Queue, Owner, Ope
     Ok(telemetry_queue::open(options, world.clock.now())?)
 }
 
-/// The tools that have rows or books.
+/// The tools that have rows or books, by uid.
 ///
 /// # Errors
 /// When the queue is closed.
-pub async fn known_tools(queue: &Queue) -> Result<BTreeSet<String>, Failure> {
-    Ok(queue
-        .books(None)
-        .await?
-        .into_iter()
-        .map(|book| book.lane.tool.to_string())
-        .collect())
+pub async fn known_tools(queue: &Queue) -> Result<Known, Failure> {
+    let mut known = Known::new();
+    for book in queue.books(None).await? {
+        known
+            .entry(book.lane.uid)
+            .or_default()
+            .insert(book.lane.tool.to_string());
+    }
+    Ok(known)
 }
 
 /// Runs until somebody ends it.
@@ -125,18 +126,22 @@ async fn live(
         world.places.clone(),
         world.do_not_track,
         &checked,
-        known,
+        &known,
     ));
     // Before the socket is there and before anything is sent: what was withdrawn while nobody ran.
-    let purged =
-        crate::control::purge_withdrawn_at_start(&queue, &consent.current(), world.clock.now()).await?;
+    let purged = crate::control::purge_withdrawn_at_start(&queue, &consent, world.clock.now()).await?;
     if purged.queued + purged.parked > 0 {
         info!(
             rows = purged.queued + purged.parked,
             "consent was withdrawn while no daemon ran: rows erased"
         );
     }
-    let (listener, bound) = socket::open(world.inherited.take(), &world.socket, 0o600, 0o700)?;
+    let (listener, bound) = socket::open(
+        world.inherited.take(),
+        &world.socket,
+        world.socket_mode(),
+        world.socket_directory_mode(),
+    )?;
     let listener = tokio::net::UnixListener::from_std(listener)
         .map_err(|e| Failure::Failed(format!("cannot listen: {e}")))?;
 
@@ -185,7 +190,7 @@ async fn live(
         tail,
         settings: settings_reader,
         service,
-        uid: world.uid,
+        uid: (world.places.mode == Mode::User).then_some(world.uid),
         open,
         seed: world.seed.rotate_left(32),
     }));
@@ -300,8 +305,9 @@ impl Keep<'_> {
         self.level.set(&checked.daemon.log);
         self.loaded.send_replace(Arc::new(loaded));
         self.settings.send_replace(checked);
-        let policy = self.consent.current();
-        let purged = crate::control::purge_withdrawn(self.queue, &policy, self.world.clock.now()).await;
+        let policies = Arc::clone(&self.consent.changes().borrow());
+        let now = self.world.clock.now();
+        let purged = crate::control::purge_withdrawn(self.queue, self.consent, &policies, now).await;
         info!("reloaded");
         // What failed here is tried again by `withdrawals`.
         Ok(purged.map_or(0, |purged| purged.queued + purged.parked))
@@ -314,8 +320,8 @@ async fn withdrawals(queue: Queue, consent: Arc<Consent>, clock: Arc<dyn Clock>)
     while changes.changed().await.is_ok() {
         let mut said = false;
         loop {
-            let policy = Arc::clone(&changes.borrow_and_update());
-            match crate::control::purge_withdrawn(&queue, &policy, clock.now()).await {
+            let policies = Arc::clone(&changes.borrow_and_update());
+            match crate::control::purge_withdrawn(&queue, &consent, &policies, clock.now()).await {
                 Ok(purged) => {
                     if purged.queued + purged.parked > 0 {
                         info!(

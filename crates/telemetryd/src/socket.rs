@@ -99,11 +99,7 @@ pub fn bind(path: &Path, mode: u32, directory_mode: u32) -> Result<(UnixListener
         }
     };
     let directory = path.parent().unwrap_or_else(|| Path::new("."));
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(directory_mode)
-        .create(directory)
-        .map_err(io("make the directory", directory))?;
+    make_directory(directory, directory_mode).map_err(io("make the directory", directory))?;
     refuse_live(path)?;
 
     let temporary = directory.join(format!(".sock-{}", std::process::id()));
@@ -136,6 +132,18 @@ pub fn bind(path: &Path, mode: u32, directory_mode: u32) -> Result<(UnixListener
             })
         }
     }
+}
+
+/// Makes the directory where there is none; whatever the umask is, others can come to a socket that is theirs too.
+fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(directory)?;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))
 }
 
 fn listen(path: &Path) -> io::Result<UnixListener> {

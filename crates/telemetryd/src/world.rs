@@ -48,11 +48,7 @@ impl World {
     /// # Errors
     /// When nothing says where files are, or a flag asks for what this version cannot do.
     pub fn of_this_process(flags: &Flags) -> Result<Self, Failure> {
-        if flags.system {
-            return Err(Failure::Config(
-                "--system: this version runs for one user; the machine-wide daemon comes next".into(),
-            ));
-        }
+        let mode = if flags.system { Mode::System } else { Mode::User };
         let absolute = |path: &PathBuf| {
             std::path::absolute(path)
                 .map_err(|e| Failure::Config(format!("cannot find {}: {e}", path.display())))
@@ -60,7 +56,7 @@ impl World {
         let inherited = telemetry_activation::take(SOCKET_NAME)?;
         let environment = Environment::of_this_process();
         let uid = rustix::process::geteuid().as_raw();
-        let mut places = Places::find(Mode::User, &environment, uid, &|path| path.is_dir())?;
+        let mut places = Places::find(mode, &environment, uid, &|path| path.is_dir())?;
         let asked = flags.socket.as_ref().map(absolute).transpose()?;
         let socket = inherited
             .as_ref()
@@ -88,6 +84,24 @@ impl World {
             #[cfg(not(feature = "kill-points"))]
             probe: None,
         })
+    }
+
+    /// Who may connect: the user alone, or everybody (each then is answered about itself).
+    #[must_use]
+    pub const fn socket_mode(&self) -> u32 {
+        match self.places.mode {
+            Mode::User => 0o600,
+            Mode::System => 0o666,
+        }
+    }
+
+    /// The mode of the socket's directory, where it has to be made.
+    #[must_use]
+    pub const fn socket_directory_mode(&self) -> u32 {
+        match self.places.mode {
+            Mode::User => 0o700,
+            Mode::System => 0o755,
+        }
     }
 
     /// The settings.

@@ -43,6 +43,50 @@ impl Store {
         (view != *last).then_some(view)
     }
 
+    /// The view as if this uid were alone. `left` shrinks where parked rows are put back.
+    pub(crate) fn view_of(&self, uid: u32, disk_full: bool) -> View {
+        let mut view = View {
+            disk_full,
+            ..View::default()
+        };
+        for destination in &self.state.destinations {
+            let Some(turn) = destination.uids.iter().find(|turn| turn.uid == uid) else {
+                continue;
+            };
+            let (mut waiting, mut first) = (Waiting::default(), None);
+            let (mut queued, mut bytes, mut leased_bytes) = (0, 0, 0);
+            for lane in turn.lanes.iter().map(|&lane| &self.state.lanes[lane]) {
+                queued += lane.tallies.queued;
+                bytes += lane.bytes;
+                waiting.accepted += lane.tallies.accepted;
+                waiting.left += lane.tallies.accepted - lane.tallies.queued;
+                first = oldest(first, lane.head);
+            }
+            let batches = destination
+                .batches
+                .values()
+                .filter_map(|n| self.state.batches.get(n));
+            for batch in batches.filter(|batch| batch.uid == uid) {
+                if batch.lease.is_some() {
+                    waiting.leased += batch.events;
+                    leased_bytes += batch.bytes;
+                } else {
+                    waiting.open_batches += 1;
+                    first = oldest(first, Some(batch.oldest));
+                }
+            }
+            waiting.events = queued.saturating_sub(waiting.leased);
+            waiting.bytes = bytes.saturating_sub(leased_bytes);
+            waiting.oldest = first.map(|stamp| stamp.received);
+            waiting.oldest_this_boot = first.is_some_and(|stamp| stamp.boot == self.ages.boot);
+            view.events += queued;
+            view.bytes += bytes;
+            view.destinations.push((Arc::clone(&destination.name), waiting));
+        }
+        view.destinations.sort_by(|(one, _), (other, _)| one.cmp(other));
+        view
+    }
+
     fn waiting(&self, destination: &Destination) -> Waiting {
         let lanes = destination.uids.iter().flat_map(|turn| &turn.lanes);
         let heads = lanes.fold(None, |all, &lane| oldest(all, self.state.lanes[lane].head));

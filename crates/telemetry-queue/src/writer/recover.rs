@@ -153,6 +153,7 @@ pub(super) fn refuse(command: Command, why: &QueueError) {
         Command::Requeue(_, _, reply) => send(reply, why),
         Command::Rows(_, reply) => send(reply, why),
         Command::Sent { reply, .. } => send(reply, why),
+        Command::ViewOf(_, reply) => send(reply, why),
         Command::Books(_, reply) => send(reply, why),
         Command::DestinationStates(reply) => send(reply, why),
         Command::SetDestinationState(_, _, reply)

@@ -40,6 +40,10 @@ impl Writer {
                 self.answer(reply, "cannot list what was sent", result);
             }
             Command::Books(uid, reply) => drop(reply.send(Ok(self.store.books(uid)))),
+            Command::ViewOf(uid, reply) => {
+                let view = self.store.view_of(uid, self.disk_full);
+                drop(reply.send(Ok(view)));
+            }
             Command::DestinationStates(reply) => {
                 let states = self.store.state.destination_states.clone().into_iter().collect();
                 drop(reply.send(Ok(states)));

@@ -100,8 +100,8 @@ impl Places {
             runtime_dir: environment
                 .get("XDG_RUNTIME_DIR")
                 .map(PathBuf::from)
-                .filter(|path| path.is_absolute()),
-            run_user: is_directory(&run_user).then_some(run_user),
+                .filter(|path| path.is_absolute() && mode == Mode::User),
+            run_user: (mode == Mode::User && is_directory(&run_user)).then_some(run_user),
             state: Some(dirs.state.clone()),
         };
         let Some(socket) = facts.bind(mode) else {
@@ -121,10 +121,12 @@ impl Places {
             Mode::System => vec![own.clone()],
         };
         config.dedup();
-        let mut manifests = vec![
-            PathBuf::from(MACHINE_CONFIG).join("tools.d"),
-            PathBuf::from(PACKAGE_MANIFESTS),
-        ];
+        // Where the machine's place is replaced (system mode), so are the admin's manifests in it.
+        let admins = match mode {
+            Mode::User => PathBuf::from(MACHINE_CONFIG),
+            Mode::System => own.clone(),
+        };
+        let mut manifests = vec![admins.join("tools.d"), PathBuf::from(PACKAGE_MANIFESTS)];
         if mode == Mode::User {
             manifests.push(dirs.manifests.clone());
         }
@@ -197,6 +199,13 @@ mod tests {
         assert_eq!((user.state, user.socket), ("/s".into(), "/x.sock".into()));
         let system = find(Mode::System, &variables).unwrap();
         assert_eq!(system.config, [PathBuf::from("/c")]);
+        assert_eq!(
+            system.manifests,
+            [
+                PathBuf::from("/c/tools.d"),
+                "/usr/share/telemetryd/tools.d".into()
+            ]
+        );
         assert_eq!((system.state, system.socket), ("/s".into(), "/x.sock".into()));
         assert!(system.machine.contains(&PathBuf::from("/etc/telemetryd")));
     }

@@ -8,9 +8,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use telemetry_policy::{Policy, Reach};
 
-/// The file in the state directory.
-const FILE: &str = "consent-epochs.json";
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Epoch {
     epoch: u64,
@@ -36,10 +33,12 @@ impl From<Reach> for Kept {
     }
 }
 
-/// The epochs of all tools that ever had rows.
+/// The epochs of all tools of one person that ever had rows.
 #[derive(Clone, Debug, Default)]
 pub struct Epochs {
     tools: BTreeMap<String, Epoch>,
+    /// Tools that have rows and no epoch yet.
+    new: BTreeSet<String>,
     dirty: bool,
 }
 
@@ -47,31 +46,54 @@ impl Epochs {
     /// Reads what the last daemon kept. What cannot be read counts as nothing kept: rows carry their
     /// epoch themselves, and one that is newer than ours was never withdrawn.
     #[must_use]
-    pub fn read(state: &Path) -> Self {
-        let tools = std::fs::read(state.join(FILE))
+    pub fn read(file: &Path) -> Self {
+        let tools = std::fs::read(file)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
-        Self { tools, dirty: false }
+        Self {
+            tools,
+            ..Self::default()
+        }
     }
 
-    /// Starts a new epoch for each of `known` that reaches fewer than before, or somebody after nobody.
-    pub fn settle(&mut self, known: &BTreeSet<String>, policy: &Policy) {
-        for tool in known {
+    /// Tools that have rows: their withdrawals start epochs, from the next settling on.
+    pub fn know(&mut self, tools: &BTreeSet<String>) {
+        let new = tools.iter().filter(|tool| !self.tools.contains_key(*tool));
+        self.new.extend(new.cloned());
+    }
+
+    /// Whether the withdrawals of `tool` start epochs.
+    #[must_use]
+    pub fn knows(&self, tool: &str) -> bool {
+        self.tools.contains_key(tool)
+    }
+
+    /// Starts a new epoch for each known tool that reaches fewer than before, or somebody after nobody. Returns
+    /// whether one reaches fewer.
+    pub fn settle(&mut self, policy: &Policy) -> bool {
+        let mut fewer = false;
+        for (tool, known) in &mut self.tools {
             let reach = Kept::from(policy.tool_with_rows(tool).reach());
-            match self.tools.get_mut(tool) {
-                None => {
-                    self.tools.insert(tool.clone(), Epoch { epoch: 1, reach });
-                    self.dirty = true;
-                }
-                Some(known) if known.reach != reach => {
-                    known.epoch += u64::from(reach < known.reach || known.reach == Kept::Nobody);
-                    known.reach = reach;
-                    self.dirty = true;
-                }
-                Some(_) => {}
+            if known.reach != reach {
+                fewer |= reach < known.reach;
+                known.epoch += u64::from(reach < known.reach || known.reach == Kept::Nobody);
+                known.reach = reach;
+                self.dirty = true;
             }
         }
+        for tool in std::mem::take(&mut self.new) {
+            let reach = Kept::from(policy.tool_with_rows(&tool).reach());
+            self.tools.insert(tool, Epoch { epoch: 1, reach });
+            self.dirty = true;
+        }
+        fewer
+    }
+
+    /// Whether something changed that was not kept.
+    #[must_use]
+    pub fn dirty(&self) -> bool {
+        self.dirty
     }
 
     /// The epoch of each tool.
@@ -87,10 +109,10 @@ impl Epochs {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&mut self, state: &Path) -> std::io::Result<()> {
+    pub fn save(&mut self, file: &Path) -> std::io::Result<()> {
         if self.dirty {
             let text = serde_json::to_vec(&self.tools).map_err(std::io::Error::other)?;
-            crate::files::replace(&state.join(FILE), &text)?;
+            crate::files::replace(file, &text)?;
             self.dirty = false;
         }
         Ok(())
@@ -114,7 +136,9 @@ mod tests {
                 ..Parts::default()
             })
         };
-        let mut epochs = Epochs::read(home.path());
+        let file = home.path().join("epochs.json");
+        let mut epochs = Epochs::read(&file);
+        epochs.know(&known);
         for (word, epoch) in [
             ("true", 1),
             ("true", 1),
@@ -123,10 +147,10 @@ mod tests {
             ("true", 3),
             ("false", 4),
         ] {
-            epochs.settle(&known, &policy(word));
+            epochs.settle(&policy(word));
             assert_eq!(epochs.current()["t"], epoch);
         }
-        epochs.save(home.path()).unwrap();
-        assert_eq!(Epochs::read(home.path()).current()["t"], 4);
+        epochs.save(&file).unwrap();
+        assert_eq!(Epochs::read(&file).current()["t"], 4);
     }
 }

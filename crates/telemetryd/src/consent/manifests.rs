@@ -7,7 +7,7 @@ use telemetry_policy::{Manifest, Origin, Registered};
 use telemetry_protocol::limits::is_tool_name;
 use tracing::warn;
 
-use crate::config::Places;
+use crate::config::{Mode, Places};
 
 /// A manifest larger than this is refused unread.
 pub const MAX_BYTES: u64 = 256 * 1024;
@@ -66,9 +66,9 @@ pub fn load(places: &Places) -> (BTreeMap<String, Registered>, Vec<ManifestProbl
     let mut broken = BTreeSet::new();
     let mut problems = Vec::new();
     let origins = [Origin::Admin, Origin::Package, Origin::User];
-    let own = registered_dir(&places.state);
+    let own = registered_dir(places);
     let installed = places.manifests.iter().zip(origins);
-    for (directory, origin) in installed.chain(std::iter::once((&own, Origin::Registered))) {
+    for (directory, origin) in installed.chain(own.iter().map(|own| (own, Origin::Registered))) {
         for file in toml_files(directory) {
             let stem = file
                 .file_stem()
@@ -113,7 +113,7 @@ pub fn register(
         return Ok(Registration::Installed);
     }
     debug_assert!(is_tool_name(name), "the manifest was parsed");
-    let path = registered_dir(state).join(format!("{name}.toml"));
+    let path = state.join(REGISTERED).join(format!("{name}.toml"));
     if std::fs::read_to_string(&path).is_ok_and(|kept| kept == text) {
         return Ok(Registration::Unchanged);
     }
@@ -122,10 +122,12 @@ pub fn register(
     Ok(Registration::Registered)
 }
 
-/// Where registered manifests are kept.
-pub(super) fn registered_dir(state: &Path) -> PathBuf {
-    state.join("tools.d")
+/// Where registered manifests are kept. A machine-wide daemon has none: what it lets through is the admin's.
+pub(super) fn registered_dir(places: &Places) -> Option<PathBuf> {
+    (places.mode == Mode::User).then(|| places.state.join(REGISTERED))
 }
+
+const REGISTERED: &str = "tools.d";
 
 fn toml_files(directory: &Path) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(directory) {
@@ -165,7 +167,7 @@ mod tests {
 
     fn places(home: &Path) -> Places {
         Places {
-            mode: crate::config::Mode::User,
+            mode: Mode::User,
             config: vec![home.join("config")],
             consent: home.join("config"),
             state: home.join("state"),

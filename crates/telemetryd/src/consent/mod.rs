@@ -1,26 +1,61 @@
 //! Consent as the daemon sees it: the files are read again whenever they have changed, the answer is a
-//! [`Policy`], and every withdrawal starts a new epoch (I3). Nothing here is timed or polled (I11):
-//! whoever is about to take or to send an event asks, and the asking looks.
+//! [`Policy`] for each person, and every withdrawal starts a new epoch (I3). Nothing here is timed or polled
+//! (I11): whoever is about to take or to send an event asks, and the asking looks.
+//!
+//! A user's daemon knows one person; a machine-wide one knows each by the uid of the socket's credentials
+//! (I13).
 
 pub mod epochs;
 mod eyes;
 pub mod manifests;
+mod person;
 mod stamp;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use telemetry_policy::policy::{Override, Parts};
-use telemetry_policy::{Policy, Registered, consent_file, gather};
+use telemetry_policy::policy::Override;
+use telemetry_policy::{Policy, gather};
+use telemetry_protocol::consent::Fact;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use self::epochs::Epochs;
 pub use self::eyes::Eyes;
 use self::manifests::ManifestProblem;
+use self::person::{Common, Files, Person};
 use self::stamp::Stamp;
-use crate::config::{Checked, Places, Unregistered};
+use crate::config::{Checked, Mode, Places, Unregistered};
+
+/// People whose policy is kept at hand (I6); who is not among them is read again when somebody asks. As many
+/// as may be connected by default.
+const PEOPLE: usize = 1024;
+
+/// Which tools have rows, by uid.
+pub type Known = BTreeMap<u32, BTreeSet<String>>;
+
+/// The policies of those who were asked about, by person.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    mode: Mode,
+    people: BTreeMap<u32, Arc<Policy>>,
+}
+
+impl Policies {
+    /// The policy of `uid`, where it is at hand.
+    #[must_use]
+    pub fn of(&self, uid: u32) -> Option<&Arc<Policy>> {
+        self.people.get(&person_of(self.mode, uid))
+    }
+}
+
+/// A user's daemon has one person, whoever connects to it.
+const fn person_of(mode: Mode, uid: u32) -> u32 {
+    match mode {
+        Mode::User => 0,
+        Mode::System => uid,
+    }
+}
 
 /// The room's door. Cheap to ask, by anybody who is about to take or send something.
 #[derive(Debug)]
@@ -29,7 +64,7 @@ pub struct Consent {
     /// Whether `DO_NOT_TRACK` is in the daemon's own environment.
     do_not_track: bool,
     inner: Mutex<Inner>,
-    policy: watch::Sender<Arc<Policy>>,
+    changes: watch::Sender<Arc<Policies>>,
 }
 
 #[derive(Debug)]
@@ -37,13 +72,11 @@ struct Inner {
     stamps: Vec<Stamp>,
     /// Of the directories that hold manifests: a file that came or went shows there.
     manifest_stamps: Vec<Stamp>,
-    config: FromConfig,
-    manifests: BTreeMap<String, Registered>,
+    common: Common,
     problems: Vec<ManifestProblem>,
-    epochs: Epochs,
-    noticed: BTreeSet<String>,
-    /// Tools that have rows, or had: their withdrawals start epochs.
-    known: BTreeSet<String>,
+    people: BTreeMap<u32, Person>,
+    /// How often somebody asked.
+    asked: u64,
 }
 
 impl Inner {
@@ -53,96 +86,148 @@ impl Inner {
         report(&problems);
         for problem in &problems {
             let tool = problem.file.file_stem().unwrap_or_default().to_string_lossy();
-            if let Some(old) = self.manifests.get(&*tool) {
+            if let Some(old) = self.common.manifests.get(&*tool) {
                 manifests.entry(tool.into_owned()).or_insert_with(|| old.clone());
             }
         }
-        self.manifests = manifests;
+        self.common.manifests = Arc::new(manifests);
         self.problems = problems;
     }
-}
 
-/// What the config adds to the policy.
-#[derive(Clone, Debug, Default)]
-struct FromConfig {
-    overrides: BTreeMap<String, Override>,
-    default_destination: String,
-    refuse_unregistered: bool,
-}
-
-impl FromConfig {
-    fn of(checked: &Checked) -> Self {
+    /// What the config adds.
+    fn take_config(&mut self, checked: &Checked) {
         let overrides = checked.tools.iter().map(|(name, tool)| {
             let destination = tool.destination.as_deref().map(ToOwned::to_owned);
+            let (disabled, opt_in) = (!tool.enabled, tool.opt_in);
             (
                 name.clone(),
                 Override {
                     destination,
-                    disabled: !tool.enabled,
-                    opt_in: tool.opt_in,
+                    disabled,
+                    opt_in,
                 },
             )
         });
-        Self {
-            overrides: overrides.collect(),
-            default_destination: checked.defaults.destination.to_string(),
-            refuse_unregistered: checked.defaults.unregistered_tools == Unregistered::Refuse,
+        self.common.overrides = overrides.collect();
+        self.common.default_destination = checked.defaults.destination.to_string();
+        self.common.refuse_unregistered = checked.defaults.unregistered_tools == Unregistered::Refuse;
+    }
+
+    /// Makes everybody's policy anew.
+    fn renew(&mut self) {
+        for person in self.people.values_mut() {
+            person.renew(&self.common);
+        }
+    }
+
+    /// Room for one more: who was asked about longest ago is forgotten, as far as the disk remembers.
+    fn make_room(&mut self) {
+        while self.people.len() >= PEOPLE {
+            let saved = self.people.iter().filter(|(_, person)| !person.unsaved());
+            let Some(uid) = saved.min_by_key(|(_, person)| person.asked).map(|(uid, _)| *uid) else {
+                return;
+            };
+            self.people.remove(&uid);
         }
     }
 }
 
 impl Consent {
-    /// Reads everything once. `known`: the tools that have rows in the queue.
+    /// Reads everything once. `known`: the tools that have rows in the queue. What was on when the last daemon
+    /// ended and is off now was withdrawn while nobody looked.
     #[must_use]
-    pub fn open(places: Places, do_not_track: bool, checked: &Checked, known: BTreeSet<String>) -> Self {
-        let (manifests, problems) = manifests::load(&places);
-        report(&problems);
+    pub fn open(places: Places, do_not_track: bool, checked: &Checked, known: &Known) -> Self {
         let mut inner = Inner {
-            stamps: Vec::new(),
-            manifest_stamps: Vec::new(),
-            config: FromConfig::of(checked),
-            manifests,
-            problems,
-            epochs: Epochs::read(&places.state),
-            noticed: noticed(&places.state),
-            known,
+            stamps: stamps(&places),
+            manifest_stamps: manifest_stamps(&places),
+            common: Common::default(),
+            problems: Vec::new(),
+            people: BTreeMap::new(),
+            asked: 0,
         };
-        inner.stamps = stamps(&places);
-        inner.manifest_stamps = manifest_stamps(&places);
-        let policy = Arc::new(Policy::new(parts(&places, do_not_track, &inner)));
-        // What was on when the last daemon ended and is off now was withdrawn while nobody looked.
-        inner.epochs.settle(&inner.known, &policy);
-        let policy = Arc::new(Policy::new(parts(&places, do_not_track, &inner)));
+        inner.take_config(checked);
+        inner.read_manifests(&places);
+        let mode = places.mode;
+        let people = BTreeMap::new();
         let consent = Self {
+            inner: Mutex::new(inner),
+            changes: watch::Sender::new(Arc::new(Policies { mode, people })),
             places,
             do_not_track,
-            inner: Mutex::new(inner),
-            policy: watch::channel(policy).0,
         };
-        consent.save_epochs();
+        {
+            let mut inner = consent.lock();
+            inner.common.machine = consent.machine();
+            let mut tools: Known = BTreeMap::new();
+            for (uid, known) in known {
+                tools
+                    .entry(person_of(mode, *uid))
+                    .or_default()
+                    .extend(known.iter().cloned());
+            }
+            if mode == Mode::User {
+                tools.entry(0).or_default();
+            }
+            for (uid, known) in tools {
+                inner.make_room();
+                let person = Person::meet(Files::of(&consent.places, uid), &inner.common, &known);
+                inner.people.insert(uid, person);
+            }
+        }
         consent
     }
 
-    /// The policy now: the files were looked at in this call.
+    /// The policy for this uid, now: the files were looked at in this call.
     #[must_use]
-    pub fn current(&self) -> Arc<Policy> {
+    pub fn of(&self, uid: u32) -> Arc<Policy> {
+        let uid = person_of(self.places.mode, uid);
         let (stamps, manifest_stamps) = (stamps(&self.places), manifest_stamps(&self.places));
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.stamps == stamps && inner.manifest_stamps == manifest_stamps {
-            return Arc::clone(&self.policy.borrow());
+        let files = Files::of(&self.places, uid);
+        let own = Stamp::of(&files.consent);
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let mut changed = false;
+        if inner.stamps != stamps || inner.manifest_stamps != manifest_stamps {
+            inner.stamps = stamps;
+            if inner.manifest_stamps != manifest_stamps {
+                inner.manifest_stamps = manifest_stamps;
+                inner.read_manifests(&self.places);
+            }
+            self.look_at_machine(inner);
+            inner.renew();
+            changed = true;
         }
-        inner.stamps = stamps;
-        if inner.manifest_stamps != manifest_stamps {
-            inner.manifest_stamps = manifest_stamps;
-            inner.read_manifests(&self.places);
+        inner.asked += 1;
+        if !inner.people.contains_key(&uid) {
+            inner.make_room();
         }
-        self.replace(&mut inner)
+        let person = match inner.people.entry(uid) {
+            Entry::Occupied(place) => place.into_mut(),
+            Entry::Vacant(place) => {
+                let person = Person::meet(files, &inner.common, &BTreeSet::new());
+                // What was withdrawn while this person was out of mind has to be erased now.
+                changed |= person.withdrew;
+                place.insert(person)
+            }
+        };
+        person.asked = inner.asked;
+        if !person.is_current(own) {
+            let before = everything_off(&person.policy);
+            person.renew(&inner.common);
+            self.say(before.as_ref(), everything_off(&person.policy).as_ref(), false);
+            changed = true;
+        }
+        let policy = Arc::clone(&person.policy);
+        if changed {
+            self.publish(inner);
+        }
+        policy
     }
 
-    /// Changes of the policy, withdrawals among them.
+    /// Changes of somebody's policy, withdrawals among them.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<Arc<Policy>> {
-        self.policy.subscribe()
+    pub fn changes(&self) -> watch::Receiver<Arc<Policies>> {
+        self.changes.subscribe()
     }
 
     /// Takes the manifests and the config anew.
@@ -154,67 +239,54 @@ impl Consent {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.config = FromConfig::of(checked);
-        inner.manifests = manifests;
+        let mut inner = self.lock();
+        inner.take_config(checked);
+        inner.common.manifests = Arc::new(manifests);
         inner.problems = problems;
-        inner.noticed = noticed(&self.places.state);
         inner.stamps = stamps(&self.places);
         inner.manifest_stamps = manifest_stamps(&self.places);
-        self.replace(&mut inner);
+        self.look_at_machine(&mut inner);
+        inner.renew();
+        self.publish(&inner);
         Ok(())
     }
 
     /// Manifests that could not be read, for `status` and `doctor`.
     #[must_use]
     pub fn problems(&self) -> Vec<ManifestProblem> {
-        self.inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .problems
-            .clone()
+        self.lock().problems.clone()
     }
 
-    /// Remembers that `tool` has rows now.
-    pub fn know(&self, tool: &str) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if !inner.known.contains(tool) {
-            inner.known.insert(tool.to_owned());
-            let policy = Arc::clone(&self.policy.borrow());
-            inner.epochs.settle(&BTreeSet::from([tool.to_owned()]), &policy);
-            drop(inner);
-            self.save_epochs();
+    /// Remembers that `tool` of this uid has rows now.
+    pub fn know(&self, uid: u32, tool: &str) {
+        let inner = &mut *self.lock();
+        if let Some(person) = inner.people.get_mut(&person_of(self.places.mode, uid)) {
+            person.know(tool, &inner.common);
         }
     }
 
-    /// The user's word changes: `consent.toml` is edited (atomically) and read again.
+    /// This uid's word changes: its file is edited (atomically) and read again.
     ///
     /// # Errors
     /// When the file cannot be read as TOML or written; it is then as it was.
-    pub fn change(&self, tool: Option<&str>, word: Option<bool>) -> Result<Arc<Policy>, String> {
-        let path = self.places.consent.join("consent.toml");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(format!("cannot read {}: {e}", path.display())),
-        };
-        let edited =
-            consent_file::edited(&text, tool, word).map_err(|e| format!("{}: {e}", path.display()))?;
-        crate::files::replace(&path, edited.as_bytes())
-            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-        Ok(self.current())
+    pub fn change(&self, uid: u32, tool: Option<&str>, word: Option<bool>) -> Result<Arc<Policy>, String> {
+        let files = Files::of(&self.places, person_of(self.places.mode, uid));
+        person::edit(&files.consent, tool, word)?;
+        Ok(self.of(uid))
     }
 
-    /// The notice of `tool` was shown to the user.
+    /// The notice of `tool` was shown to this uid.
     ///
     /// # Errors
     /// When the marker cannot be written.
-    pub fn notice_shown(&self, tool: &str) -> Result<(), String> {
-        let marker = self.places.state.join("noticed").join(tool);
-        crate::files::replace(&marker, b"").map_err(|e| format!("cannot write {}: {e}", marker.display()))?;
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.noticed.insert(tool.to_owned());
-        self.replace(&mut inner);
+    pub fn notice_shown(&self, uid: u32, tool: &str) -> Result<(), String> {
+        // So that the person is known.
+        let _ = self.of(uid);
+        let inner = &mut *self.lock();
+        if let Some(person) = inner.people.get_mut(&person_of(self.places.mode, uid)) {
+            person.notice_shown(tool, &inner.common)?;
+        }
+        self.publish(inner);
         Ok(())
     }
 
@@ -223,53 +295,59 @@ impl Consent {
     /// # Errors
     /// When it cannot be kept.
     pub fn register(&self, name: &str, text: &str) -> Result<manifests::Registration, String> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = manifests::register(&self.places.state, &inner.manifests, name, text)?;
+        let mut inner = self.lock();
+        let done = manifests::register(&self.places.state, &inner.common.manifests, name, text)?;
         if done == manifests::Registration::Registered {
             inner.read_manifests(&self.places);
             inner.manifest_stamps = manifest_stamps(&self.places);
-            self.replace(&mut inner);
+            inner.renew();
+            self.publish(&inner);
         }
         Ok(done)
     }
 
-    fn replace(&self, inner: &mut Inner) -> Arc<Policy> {
-        let policy = Policy::new(parts(&self.places, self.do_not_track, inner));
-        inner.epochs.settle(&inner.known, &policy);
-        let policy = Arc::new(Policy::new(parts(&self.places, self.do_not_track, inner)));
-        let was = self.policy.send_replace(Arc::clone(&policy));
-        match (was.denies_everything(), policy.denies_everything()) {
-            (None, Some(fact)) => info!(source = %fact.source, "telemetry is off for every tool"),
-            (Some(_), None) => info!("telemetry is no longer off for every tool"),
-            _ => {}
-        }
-        if let Err(error) = inner.epochs.save(&self.places.state) {
-            warn!(%error, "cannot keep the consent epochs; they hold until the daemon ends");
-        }
-        policy
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn save_epochs(&self) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = inner.epochs.save(&self.places.state) {
-            warn!(%error, "cannot keep the consent epochs; they hold until the daemon ends");
+    fn machine(&self) -> telemetry_policy::Machine {
+        gather::machine(&self.places.machine, &Eyes, &|name| {
+            name == "DO_NOT_TRACK" && self.do_not_track
+        })
+    }
+
+    fn look_at_machine(&self, inner: &mut Inner) {
+        let before = inner.common.machine.denies_everything().cloned();
+        inner.common.machine = self.machine();
+        self.say(before.as_ref(), inner.common.machine.denies_everything(), true);
+    }
+
+    fn publish(&self, inner: &Inner) {
+        let people = inner
+            .people
+            .iter()
+            .map(|(uid, person)| (*uid, Arc::clone(&person.policy)));
+        self.changes.send_replace(Arc::new(Policies {
+            mode: self.places.mode,
+            people: people.collect(),
+        }));
+    }
+
+    /// A line about everything going off or on again. What one of many users said is not the admin's news.
+    fn say(&self, before: Option<&Fact>, now: Option<&Fact>, machine: bool) {
+        let news = machine || self.places.mode == Mode::User;
+        match (before, now) {
+            (None, Some(fact)) if news => info!(source = %fact.source, "telemetry is off for every tool"),
+            (Some(_), None) if news => info!("telemetry is no longer off for every tool"),
+            (None, Some(_)) | (Some(_), None) => debug!("a user turned everything off or on"),
+            _ => {}
         }
     }
 }
 
-fn parts(places: &Places, do_not_track: bool, inner: &Inner) -> Parts {
-    Parts {
-        machine: gather::machine(&places.machine, &Eyes, &|name| {
-            name == "DO_NOT_TRACK" && do_not_track
-        }),
-        user: gather::user(&places.consent, &Eyes),
-        manifests: inner.manifests.clone(),
-        overrides: inner.config.overrides.clone(),
-        default_destination: inner.config.default_destination.clone(),
-        refuse_unregistered: inner.config.refuse_unregistered,
-        noticed: inner.noticed.clone(),
-        epochs: inner.epochs.current(),
-    }
+/// The fact that turns everything off for this person, where it is its own word.
+fn everything_off(policy: &Policy) -> Option<Fact> {
+    policy.parts().user.denies_everything().cloned()
 }
 
 fn stamps(places: &Places) -> Vec<Stamp> {
@@ -278,31 +356,16 @@ fn stamps(places: &Places) -> Vec<Stamp> {
             .into_iter()
             .map(|name| directory.join(name))
     });
-    machine
-        .chain(std::iter::once(consent_path(&places.consent)))
-        .map(|path| Stamp::of(&path))
-        .collect()
+    machine.map(|path| Stamp::of(&path)).collect()
 }
 
 fn manifest_stamps(places: &Places) -> Vec<Stamp> {
-    let own = manifests::registered_dir(&places.state);
+    let own = manifests::registered_dir(places);
     places
         .manifests
         .iter()
-        .chain(std::iter::once(&own))
+        .chain(own.as_ref())
         .map(|path| Stamp::of(path))
-        .collect()
-}
-
-fn consent_path(config: &Path) -> PathBuf {
-    config.join("consent.toml")
-}
-
-fn noticed(state: &Path) -> BTreeSet<String> {
-    std::fs::read_dir(state.join("noticed"))
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect()
 }
 

@@ -8,9 +8,11 @@ use telemetry_policy::{Manifest, Policy, Reach, Tool};
 use telemetry_protocol::consent::Verdict;
 use telemetry_protocol::reason::ErrorCode;
 use telemetry_protocol::request::ConsentAction;
-use telemetry_queue::{Filter, PurgeReason, Purged, QueueError};
+use telemetry_queue::{Filter, Moment, PurgeReason, Purged, Queue, QueueError};
 
 use super::{Service, end, refuse};
+use crate::config::Mode;
+use crate::consent::{Consent, Policies};
 use crate::ingest::{Answers, Ended};
 
 impl Service {
@@ -18,10 +20,11 @@ impl Service {
         &self,
         action: ConsentAction,
         tool: Option<&str>,
+        uid: u32,
         out: &mut Answers,
     ) -> Result<(), Ended> {
         let word = match action {
-            ConsentAction::Show | ConsentAction::Explain => return self.explain(tool, out).await,
+            ConsentAction::Show | ConsentAction::Explain => return self.explain(tool, uid, out).await,
             ConsentAction::Noticed => {
                 let Some(tool) = tool else {
                     out.error(
@@ -30,7 +33,7 @@ impl Service {
                     );
                     return Ok(());
                 };
-                return match self.consent.notice_shown(tool) {
+                return match self.consent.notice_shown(uid, tool) {
                     Ok(()) => out.line(&json!({ "ok": true, "status": "noticed" })).await,
                     Err(message) => {
                         out.error(ErrorCode::Storage, &message);
@@ -43,14 +46,14 @@ impl Service {
             ConsentAction::Reset => None,
         };
         let cancelled = self.counters.cancelled.get();
-        let policy = match self.consent.change(tool, word) {
+        let policy = match self.consent.change(uid, tool, word) {
             Ok(policy) => policy,
             Err(message) => {
                 out.error(ErrorCode::Storage, &message);
                 return Ok(());
             }
         };
-        match self.purge_withdrawn(&policy).await {
+        match self.purge_withdrawn_of(uid, &policy).await {
             Ok(purged) => {
                 let verdict = tool.map(|tool| policy.tool_with_rows(tool).decision.verdict.as_str());
                 let line = json!({
@@ -67,13 +70,21 @@ impl Service {
         }
     }
 
-    /// Erases the rows of every tool that may not send any more.
-    async fn purge_withdrawn(&self, policy: &Policy) -> Result<Purged, QueueError> {
-        purge_withdrawn(&self.queue, policy, self.clock.now()).await
+    /// Erases the rows of every tool of this person that may not send any more.
+    async fn purge_withdrawn_of(&self, uid: u32, policy: &Policy) -> Result<Purged, QueueError> {
+        let whose = match self.places.mode {
+            Mode::User => None,
+            Mode::System => Some(uid),
+        };
+        purge_below(&self.queue, whose, self.clock.now(), |_, tool| {
+            let tool = policy.tool_with_rows(tool);
+            covered_from(&tool, tool.epoch + 1)
+        })
+        .await
     }
 
-    async fn explain(&self, tool: Option<&str>, out: &mut Answers) -> Result<(), Ended> {
-        let policy = self.consent.current();
+    async fn explain(&self, tool: Option<&str>, uid: u32, out: &mut Answers) -> Result<(), Ended> {
+        let policy = self.consent.of(uid);
         let names: Vec<String> = match tool {
             Some(tool) => vec![tool.to_owned()],
             None => policy.tools().map(|(name, _)| name.to_owned()).collect(),
@@ -110,18 +121,21 @@ impl Service {
     }
 }
 
-/// Erases the rows, queued and parked, and the sent bodies, of every tool that has some which consent does
-/// not cover any more; each purge is booked (I2, I3). What is accepted meanwhile, after a later allow, stays.
+/// Erases the rows, queued and parked, and the sent bodies, of every (uid, tool) that has some which consent
+/// does not cover any more, as `policies` were; each purge is booked (I2, I3). What is accepted meanwhile, after
+/// a later allow, stays.
 ///
 /// # Errors
 /// What the queue said; a part may have been purged.
 pub(crate) async fn purge_withdrawn(
-    queue: &telemetry_queue::Queue,
-    policy: &Policy,
-    now: telemetry_queue::Moment,
+    queue: &Queue,
+    consent: &Consent,
+    policies: &Policies,
+    now: Moment,
 ) -> Result<Purged, QueueError> {
-    purge_below(queue, now, |tool| {
-        let tool = policy.tool_with_rows(tool);
+    purge_below(queue, None, now, |uid, tool| {
+        let of = policies.of(uid).cloned().unwrap_or_else(|| consent.of(uid));
+        let tool = of.tool_with_rows(tool);
         covered_from(&tool, tool.epoch + 1)
     })
     .await
@@ -132,13 +146,12 @@ pub(crate) async fn purge_withdrawn(
 /// # Errors
 /// What the queue said; a part may have been purged.
 pub(crate) async fn purge_withdrawn_at_start(
-    queue: &telemetry_queue::Queue,
-    policy: &Policy,
-    now: telemetry_queue::Moment,
+    queue: &Queue,
+    consent: &Consent,
+    now: Moment,
 ) -> Result<Purged, QueueError> {
-    purge_below(queue, now, |tool| {
-        let tool = policy.tool_with_rows(tool);
-        covered_from(&tool, u64::MAX)
+    purge_below(queue, None, now, |uid, tool| {
+        covered_from(&consent.of(uid).tool_with_rows(tool), u64::MAX)
     })
     .await
 }
@@ -152,18 +165,24 @@ fn covered_from(tool: &Tool, nobody: u64) -> Option<u64> {
     }
 }
 
-/// Purges, of every tool that has books, what was accepted below the epoch that `below` says, if it says one.
+/// Purges, of every (uid, tool) that has books (`whose` alone, or everybody's), what was accepted below the epoch
+/// that `below` says, if it says one.
 async fn purge_below(
-    queue: &telemetry_queue::Queue,
-    now: telemetry_queue::Moment,
-    below: impl Fn(&str) -> Option<u64>,
+    queue: &Queue,
+    whose: Option<u32>,
+    now: Moment,
+    below: impl Fn(u32, &str) -> Option<u64>,
 ) -> Result<Purged, QueueError> {
-    let books = queue.books(None).await?;
-    let tools: BTreeSet<Arc<str>> = books.into_iter().map(|book| book.lane.tool).collect();
+    let books = queue.books(whose).await?;
+    let tools: BTreeSet<(u32, Arc<str>)> = books
+        .into_iter()
+        .map(|book| (book.lane.uid, book.lane.tool))
+        .collect();
     let mut sum = Purged::default();
-    for tool in tools {
-        if let Some(epoch) = below(&tool) {
+    for (uid, tool) in tools {
+        if let Some(epoch) = below(uid, &tool) {
             let filter = Filter {
+                uid: Some(uid),
                 tool: Some(tool),
                 epoch_below: (epoch < u64::MAX).then_some(epoch),
                 ..Filter::default()

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use telemetry_queue::View;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::Service;
+use super::caller::Caller;
+use super::{Service, refuse};
 use crate::flush;
-use crate::ingest::{Answers, Ended, Peer};
+use crate::ingest::{Answers, Ended};
 use crate::phase::{Phase, reached};
 
 /// How long a `flush` waits when nobody says.
@@ -19,18 +21,57 @@ const WAIT: Duration = Duration::from_secs(5);
 /// counted, not followed: where a younger one of another tool goes first, by fairness, it counts as well.
 type Marks = BTreeMap<Arc<str>, u64>;
 
+/// What waits now, and how many that are.
+fn marks(view: &View, destination: Option<&str>) -> (Marks, u64) {
+    let wanted = view
+        .destinations
+        .iter()
+        .filter(|(name, _)| destination.is_none_or(|wanted| wanted == &**name));
+    let mut sum = 0;
+    let marks = wanted
+        .map(|(name, waiting)| {
+            sum += waiting.events + waiting.leased;
+            (Arc::clone(name), waiting.left + waiting.events + waiting.leased)
+        })
+        .collect();
+    (marks, sum)
+}
+
+/// What of it has not left.
+fn left(marks: &Marks, view: &View) -> Marks {
+    let left = marks.iter().map(|(name, mark)| {
+        let waiting = view
+            .destinations
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, waiting)| waiting);
+        // Nothing at all left means done, whatever the counts say.
+        let left = waiting.map_or(0, |w| mark.saturating_sub(w.left).min(w.events + w.leased));
+        (Arc::clone(name), left)
+    });
+    left.filter(|(_, left)| *left > 0).collect()
+}
+
 impl Service {
     pub(super) async fn flush(
         &self,
         destination: Option<String>,
         wait: bool,
         timeout: Option<Duration>,
+        caller: Caller,
         out: &mut Answers,
     ) -> Result<(), Ended> {
         if !self.known(destination.as_deref(), out) {
             return Ok(());
         }
-        let (marks, waiting) = self.marks(destination.as_deref());
+        let waits = match self.view_for(caller).await {
+            Ok(view) => view,
+            Err(error) => {
+                refuse(&error, out);
+                return Ok(());
+            }
+        };
+        let (marks, waiting) = marks(&waits, destination.as_deref());
         self.flush.order(flush::Command::Flush { destination }).await;
         if !wait {
             return out
@@ -44,7 +85,11 @@ impl Service {
         tokio::pin!(deadline);
         let mut timed_out = false;
         loop {
-            let left = self.left(&marks);
+            let left = match self.view_for(caller).await {
+                Ok(view) => left(&marks, &view),
+                // The queue is closed: nothing more will leave.
+                Err(_) => marks.clone(),
+            };
             let stuck = self.stuck(&left);
             if left.values().sum::<u64>() == 0 || timed_out || stuck {
                 let left_sum: u64 = left.values().sum();
@@ -64,37 +109,6 @@ impl Service {
                 () = &mut deadline => timed_out = true,
             }
         }
-    }
-
-    fn marks(&self, destination: Option<&str>) -> (Marks, u64) {
-        let view = Arc::clone(&self.queue.view().borrow());
-        let wanted = view
-            .destinations
-            .iter()
-            .filter(|(name, _)| destination.is_none_or(|wanted| wanted == &**name));
-        let mut sum = 0;
-        let marks = wanted
-            .map(|(name, waiting)| {
-                sum += waiting.events + waiting.leased;
-                (Arc::clone(name), waiting.left + waiting.events + waiting.leased)
-            })
-            .collect();
-        (marks, sum)
-    }
-
-    fn left(&self, marks: &Marks) -> Marks {
-        let view = Arc::clone(&self.queue.view().borrow());
-        let left = marks.iter().map(|(name, mark)| {
-            let waiting = view
-                .destinations
-                .iter()
-                .find(|(known, _)| known == name)
-                .map(|(_, waiting)| waiting);
-            // Nothing at all left means done, whatever the counts say.
-            let left = waiting.map_or(0, |w| mark.saturating_sub(w.left).min(w.events + w.leased));
-            (Arc::clone(name), left)
-        });
-        left.filter(|(_, left)| *left > 0).collect()
     }
 
     /// Whether nothing that is left can move now: held, paused, closed, under `Retry-After`, no destination.
@@ -127,7 +141,12 @@ impl Service {
         why.collect()
     }
 
-    pub(super) async fn tail(&self, tool: Option<&str>, peer: Peer, out: &mut Answers) -> Result<(), Ended> {
+    pub(super) async fn tail(
+        &self,
+        tool: Option<&str>,
+        caller: Caller,
+        out: &mut Answers,
+    ) -> Result<(), Ended> {
         let mut lines = self.tail.watch();
         let mut phase = self.phase.clone();
         loop {
@@ -137,9 +156,10 @@ impl Service {
                 () = reached(&mut phase, Phase::Closing) => return Ok(()),
             };
             match line {
-                // In user mode all rows are this user's, root's own events among them.
-                Ok(line) if tool.is_none_or(|tool| tool == &*line.tool) => {
-                    let _ = (peer, line.uid);
+                Ok(line)
+                    if caller.whose.is_none_or(|uid| uid == line.uid)
+                        && tool.is_none_or(|tool| tool == &*line.tool) =>
+                {
                     out.line_now(&line.value).await?;
                 }
                 Ok(_) => {}

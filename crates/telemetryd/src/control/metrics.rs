@@ -2,19 +2,20 @@
 //! books' do not.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
-use telemetry_queue::{Book, QueueError};
+use telemetry_queue::{Book, QueueError, View};
 
 use super::Service;
+use super::caller::Caller;
 
 /// One column of the books.
 type Number = fn(&Book) -> u64;
 
 impl Service {
-    pub(super) async fn metrics(&self) -> Result<String, QueueError> {
-        let books = self.queue.books(None).await?;
-        let view = Arc::clone(&self.queue.view().borrow());
+    /// What is the whole daemon's is told only to who may see all (I13).
+    pub(super) async fn metrics(&self, caller: Caller) -> Result<String, QueueError> {
+        let books = self.queue.books(caller.whose).await?;
+        let view = self.view_for(caller).await?;
         let mut text = Text::default();
         text.family("telemetryd_build", "info", "The version.");
         text.sample("telemetryd_build_info", &[("version", crate::VERSION)], 1);
@@ -50,7 +51,7 @@ impl Service {
             "counter",
             "Events that consent declined since the start.",
         );
-        for (tool, layers) in self.counters.declined() {
+        for (tool, layers) in self.counters.declined(caller.whose) {
             for (layer, count) in layers {
                 text.sample(
                     "telemetryd_events_declined_total",
@@ -59,6 +60,16 @@ impl Service {
                 );
             }
         }
+        if caller.whose.is_none() {
+            self.of_the_daemon(&view, &mut text);
+        } else {
+            text.family("telemetryd_queue_bytes", "gauge", "Bytes of queued rows.");
+            text.sample("telemetryd_queue_bytes", &[], view.bytes);
+        }
+        Ok(text.end())
+    }
+
+    fn of_the_daemon(&self, view: &View, text: &mut Text) {
         text.family(
             "telemetryd_requests_refused",
             "counter",
@@ -134,7 +145,6 @@ impl Service {
             let suffix = if kind == "counter" { "_total" } else { "" };
             text.sample(&format!("{name}{suffix}"), &[], value);
         }
-        Ok(text.end())
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! [`Service::serve`] answers one request; the connection calls it in the order of its requests.
 
+mod caller;
 mod consent;
 mod doctor;
 mod live;
@@ -23,6 +24,7 @@ use telemetry_protocol::time::Rfc3339;
 use telemetry_queue::{Queue, QueueError};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::caller::Caller;
 pub(crate) use self::consent::{purge_withdrawn, purge_withdrawn_at_start};
 use self::tail::Tail;
 use crate::clock::Clock;
@@ -95,22 +97,30 @@ impl Service {
     /// # Errors
     /// When the client was cut off.
     pub async fn serve(&self, request: Control, peer: Peer, out: &mut Answers) -> Result<(), Ended> {
+        let caller = match Caller::of(&request, peer, self.places.mode) {
+            Ok(caller) => caller,
+            Err(rule) => {
+                self.counters.refuse(ErrorCode::NotAllowed);
+                out.error(ErrorCode::NotAllowed, &rule);
+                return Ok(());
+            }
+        };
         match request {
             Control::Hello { .. } => out.line(&self.hello()).await,
             Control::Status { .. } => {
-                let status = self.status().await;
+                let status = self.status(caller).await;
                 self.say(status, out).await
             }
-            Control::Metrics => {
+            Control::Metrics { .. } => {
                 let text = self
-                    .metrics()
+                    .metrics(caller)
                     .await
                     .map(|text| json!({ "ok": true, "text": text }));
                 self.say(text, out).await
             }
-            Control::Doctor => {
+            Control::Doctor { .. } => {
                 let checks = self
-                    .doctor()
+                    .doctor(caller)
                     .await
                     .map(|checks| json!({ "ok": true, "checks": checks }));
                 self.say(checks, out).await
@@ -123,7 +133,8 @@ impl Service {
                 destination,
                 wait,
                 timeout,
-            } => self.flush(destination, wait, timeout, out).await,
+                ..
+            } => self.flush(destination, wait, timeout, caller, out).await,
             Control::Pause { destination, hold } => {
                 if !self.known(destination.as_deref(), out) {
                     return Ok(());
@@ -147,18 +158,18 @@ impl Service {
                 Ok(())
             }
             Control::Register { manifest } => out.line(&self.register(&manifest)).await,
-            Control::Tools { tool } => self.tools(tool.as_deref(), out).await,
-            Control::Consent { action, tool } => self.consent(action, tool.as_deref(), out).await,
+            Control::Tools { tool } => self.tools(tool.as_deref(), caller.uid, out).await,
+            Control::Consent { action, tool } => self.consent(action, tool.as_deref(), caller.uid, out).await,
             Control::Queue {
                 action,
                 filter,
                 limit,
                 ..
-            } => self.queue(action, filter, limit, out).await,
+            } => self.queue(action, filter, limit, caller, out).await,
             Control::Sent {
                 limit, tool, bodies, ..
-            } => self.sent(limit, tool, bodies, out).await,
-            Control::Tail { tool } => self.tail(tool.as_deref(), peer, out).await,
+            } => self.sent(limit, tool, bodies, caller, out).await,
+            Control::Tail { tool, .. } => self.tail(tool.as_deref(), caller, out).await,
         }
     }
 

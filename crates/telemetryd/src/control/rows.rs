@@ -8,6 +8,7 @@ use telemetry_protocol::request::{QueueAction, RowFilter};
 use telemetry_queue::{Filter, PurgeReason, QueueError, Row, RowState, Sent};
 use uuid::Uuid;
 
+use super::caller::Caller;
 use super::{Service, end, refuse, when};
 use crate::flush::{self, request_of};
 use crate::ingest::{Answers, Ended};
@@ -23,34 +24,31 @@ impl Service {
         action: QueueAction,
         filter: RowFilter,
         limit: Option<u64>,
+        caller: Caller,
         out: &mut Answers,
     ) -> Result<(), Ended> {
         let now = self.clock.now();
+        let rows = Filter {
+            uid: caller.whose,
+            ..rows_of(&filter)
+        };
         match action {
             QueueAction::List => {
-                self.list(
-                    rows_of(&filter),
-                    &[RowState::Waiting, RowState::Claimed],
-                    limit,
-                    false,
-                    out,
-                )
-                .await
-            }
-            QueueAction::Parked => {
-                self.list(rows_of(&filter), &[RowState::Parked], limit, false, out)
+                self.list(rows, &[RowState::Waiting, RowState::Claimed], limit, false, out)
                     .await
             }
+            QueueAction::Parked => self.list(rows, &[RowState::Parked], limit, false, out).await,
             QueueAction::Show(id) => {
                 let filter = Filter {
+                    uid: caller.whose,
                     ids: Some(vec![id.into_bytes()]),
                     ..Filter::default()
                 };
                 self.list(filter, &[], Some(1), true, out).await
             }
-            QueueAction::NextBatch => self.next_batch(&filter, out).await,
+            QueueAction::NextBatch => self.next_batch(&filter, caller, out).await,
             QueueAction::Purge => {
-                let purged = match self.first(rows_of(&filter), &[], limit).await {
+                let purged = match self.first(rows, &[], limit).await {
                     Ok(filter) => self.queue.purge(filter, PurgeReason::User, now).await,
                     Err(error) => Err(error),
                 };
@@ -61,7 +59,7 @@ impl Service {
                 .await
             }
             QueueAction::Requeue => {
-                let requeued = match self.first(rows_of(&filter), &[RowState::Parked], limit).await {
+                let requeued = match self.first(rows, &[RowState::Parked], limit).await {
                     Ok(filter) => self.queue.requeue(filter, now).await,
                     Err(error) => Err(error),
                 };
@@ -128,7 +126,7 @@ impl Service {
         out.line(&end(count)).await
     }
 
-    async fn next_batch(&self, filter: &RowFilter, out: &mut Answers) -> Result<(), Ended> {
+    async fn next_batch(&self, filter: &RowFilter, caller: Caller, out: &mut Answers) -> Result<(), Ended> {
         let settings = Arc::clone(&self.settings.borrow());
         let mut count = 0;
         let wanted = filter.destination.as_deref();
@@ -146,7 +144,7 @@ impl Service {
                 .cloned()
                 .unwrap_or_default();
             let limits = flush::claim_limits(destination, &state, now);
-            let claimed = match self.queue.preview(name, limits, None, now).await {
+            let claimed = match self.queue.preview(name, limits, caller.whose, now).await {
                 Ok(Some(claimed)) => claimed,
                 Ok(None) => continue,
                 Err(error) => {
@@ -176,10 +174,15 @@ impl Service {
         limit: Option<u64>,
         tool: Option<String>,
         bodies: bool,
+        caller: Caller,
         out: &mut Answers,
     ) -> Result<(), Ended> {
         let limit = u32::try_from(limit.unwrap_or(SENT)).unwrap_or(u32::MAX);
-        let sent = match self.queue.sent(limit, None, tool.map(Arc::from), bodies).await {
+        let sent = match self
+            .queue
+            .sent(limit, caller.whose, tool.map(Arc::from), bodies)
+            .await
+        {
             Ok(sent) => sent,
             Err(error) => {
                 refuse(&error, out);

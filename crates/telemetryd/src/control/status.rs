@@ -5,23 +5,24 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use telemetry_protocol::consent::Verdict;
-use telemetry_queue::{Book, QueueError};
+use telemetry_queue::{Book, QueueError, View};
 
+use super::caller::Caller;
 use super::{Service, when};
 
 impl Service {
     /// The whole of it.
-    pub(super) async fn status(&self) -> Result<Value, QueueError> {
-        let books = self.queue.books(None).await?;
+    pub(super) async fn status(&self, caller: Caller) -> Result<Value, QueueError> {
+        let books = self.queue.books(caller.whose).await?;
         let settings = Arc::clone(&self.settings.borrow());
-        let view = Arc::clone(&self.queue.view().borrow());
+        let view = self.view_for(caller).await?;
         let oldest = view
             .destinations
             .iter()
             .filter_map(|(_, waiting)| waiting.oldest)
             .map(|at| at.wall_ms)
             .min();
-        let policy = self.consent.current();
+        let policy = self.consent.of(caller.uid);
         let off = policy.denies_everything();
         let mut status = json!({
             "ok": true,
@@ -44,20 +45,27 @@ impl Service {
                 "bytes": view.bytes,
                 "max_bytes": settings.queue.max_bytes,
                 "oldest": oldest.map(when),
-                "disk_bytes": self.queue.bytes_on_disk(),
+                "disk_bytes": caller.whose.is_none().then(|| self.queue.bytes_on_disk()),
                 "disk_full": view.disk_full,
                 "kept_until": oldest.map(|ms| when(ms.saturating_add_unsigned(settings.queue.max_age_ms))),
             },
         });
-        status["destinations"] = self.destinations().into();
-        status["tools"] = self.tool_states(&books).into();
+        status["destinations"] = self.destinations(&view).into();
+        status["tools"] = self.tool_states(&books, caller).into();
         status["books"] = books.iter().map(book).collect::<Vec<Value>>().into();
         Ok(status)
     }
 
-    fn destinations(&self) -> Vec<Value> {
+    /// What waits: the caller's own, or everybody's.
+    pub(super) async fn view_for(&self, caller: Caller) -> Result<Arc<View>, QueueError> {
+        match caller.whose {
+            None => Ok(Arc::clone(&self.queue.view().borrow())),
+            Some(uid) => self.queue.view_of(uid).await.map(Arc::new),
+        }
+    }
+
+    fn destinations(&self, view: &View) -> Vec<Value> {
         let settings = Arc::clone(&self.settings.borrow());
-        let view = Arc::clone(&self.queue.view().borrow());
         let states = self.flush.states();
         let states = states.borrow();
         let with_rows = view
@@ -104,9 +112,10 @@ impl Service {
         names.into_iter().map(one).collect()
     }
 
-    fn tool_states(&self, books: &[Book]) -> Vec<Value> {
-        let policy = self.consent.current();
-        let declined = self.counters.declined();
+    /// A line for each tool; the verdict is the one for the caller.
+    fn tool_states(&self, books: &[Book], caller: Caller) -> Vec<Value> {
+        let policy = self.consent.of(caller.uid);
+        let declined = self.counters.declined(caller.whose);
         let named = policy.tools().map(|(name, _)| name.to_owned());
         let names: BTreeSet<String> = named
             .chain(books.iter().map(|book| book.lane.tool.to_string()))

@@ -8,8 +8,8 @@ use super::{Service, end};
 use crate::ingest::{Answers, Ended};
 
 impl Service {
-    pub(super) async fn tools(&self, tool: Option<&str>, out: &mut Answers) -> Result<(), Ended> {
-        let policy = self.consent.current();
+    pub(super) async fn tools(&self, tool: Option<&str>, uid: u32, out: &mut Answers) -> Result<(), Ended> {
+        let policy = self.consent.of(uid);
         if let Some(name) = tool {
             let mut line = described(&policy, name);
             line["ok"] = true.into();

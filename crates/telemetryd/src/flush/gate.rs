@@ -14,6 +14,7 @@ use crate::consent::Consent;
 #[derive(Debug)]
 pub(super) struct BatchGate<'c> {
     consent: &'c Consent,
+    uid: u32,
     tools: BTreeMap<Arc<str>, (u64, u64)>,
 }
 
@@ -31,12 +32,16 @@ impl<'c> BatchGate<'c> {
                 }
             }
         }
-        Self { consent, tools }
+        Self {
+            consent,
+            uid: batch.uid,
+            tools,
+        }
     }
 
     /// What must be purged before the rest may go; empty when the gate is open.
     pub(super) fn withdrawn(&self) -> Vec<Filter> {
-        let policy = self.consent.current();
+        let policy = self.consent.of(self.uid);
         let withdrawn = self.tools.iter().filter_map(|(name, (oldest, newest))| {
             let tool = policy.tool_with_rows(name);
             let below = match tool.reach() {
@@ -44,6 +49,7 @@ impl<'c> BatchGate<'c> {
                 Reach::Claims | Reach::Everybody => (*oldest < tool.epoch).then_some(tool.epoch),
             };
             below.map(|epoch| Filter {
+                uid: Some(self.uid),
                 tool: Some(Arc::clone(name)),
                 epoch_below: Some(epoch),
                 ..Filter::default()

@@ -123,7 +123,7 @@ impl Reader<'_> {
             let lines = u32::try_from(LINES).unwrap_or(u32::MAX) + 1;
             let mut room = self.room.acquire_many(lines).await.ok()?;
             let settings: Arc<Checked> = Arc::clone(&self.shared.settings.borrow());
-            let policy = self.shared.consent.current();
+            let policy = self.shared.consent.of(self.peer.uid);
             let left = bytes.len() - at;
             let mut reading = Reading::new(&policy, &settings.limits, self.shared.clock.now(), left);
             at += framer.lines(&bytes[at..], settings.limits.max_event_bytes, |frame| {

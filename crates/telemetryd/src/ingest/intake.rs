@@ -191,7 +191,7 @@ impl<'s> Intake<'s> {
                 self.refuse(reading, answer, event.ack);
             }
             Admission::Declined { by, source } => {
-                shared.counters.decline(event.tool, by);
+                shared.counters.decline(uid, event.tool, by);
                 shared.tail.say(
                     uid,
                     event.tool,
@@ -253,7 +253,7 @@ impl<'s> Intake<'s> {
         if let Some(lane) = known {
             return Arc::clone(lane);
         }
-        self.shared.consent.know(tool);
+        self.shared.consent.know(self.peer.uid, tool);
         let lane = Arc::new(Lane {
             uid: self.peer.uid,
             destination: Arc::clone(destination),

@@ -61,8 +61,8 @@ pub struct Shared {
     pub settings: watch::Receiver<Arc<Checked>>,
     /// Answers control requests.
     pub service: Arc<Service>,
-    /// The daemon's own uid.
-    pub uid: u32,
+    /// The user whose daemon this is; `None`: everybody's.
+    pub uid: Option<u32>,
     /// How many connections are open, for who waits for none.
     pub open: watch::Sender<usize>,
     ids: Mutex<Ids>,
@@ -80,7 +80,7 @@ pub struct Parts {
     pub tail: Tail,
     pub settings: watch::Receiver<Arc<Checked>>,
     pub service: Arc<Service>,
-    pub uid: u32,
+    pub uid: Option<u32>,
     pub open: watch::Sender<usize>,
     /// Event ids come from it (I9).
     pub seed: u64,
@@ -176,7 +176,7 @@ fn admit(stream: UnixStream, shared: &Arc<Shared>, connections: &mut JoinSet<()>
         }
     };
     // User mode: the socket is 0600, so this is the user or root; anybody else came past the permissions.
-    if peer.uid != shared.uid && peer.uid != 0 {
+    if shared.uid.is_some_and(|uid| uid != peer.uid) && peer.uid != 0 {
         warn!(uid = peer.uid, "a connection of another user was closed");
         return;
     }
