@@ -72,6 +72,14 @@ pub enum BuildError {
         /// What is wrong with it, without its value.
         problem: &'static str,
     },
+    /// A proxy that cannot be used.
+    #[error("proxy = \"{url}\": {problem}")]
+    Proxy {
+        /// The proxy's URL, masked.
+        url: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A request that may take no time at all.
     #[error("timeout must be longer than zero")]
     Timeout,

@@ -33,6 +33,15 @@ pub(crate) fn url(url: &str) -> String {
     shown
 }
 
+/// A proxy's URL with its user part masked, whatever its password holds: everything up to the last `@`.
+pub(crate) fn proxy(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    match url[start..].rfind('@') {
+        Some(at) => format!("{}{MASK}{}", &url[..start], &url[start + at..]),
+        None => url.to_owned(),
+    }
+}
+
 /// The URL without its query and its user part: what the sent log keeps.
 pub(crate) fn url_without_query(url: &str) -> String {
     without_user(url.split(['?', '#']).next().unwrap_or_default())
@@ -103,6 +112,18 @@ mod tests {
         for (url_in, shown) in table {
             assert_eq!(url(url_in), shown);
             assert!(!url(url_in).contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn a_proxys_password_is_masked_whatever_it_holds() {
+        for (url, shown) in [
+            ("http://proxy:3128", "http://proxy:3128"),
+            ("http://u:s3cret@proxy:3128", "http://*****@proxy:3128"),
+            ("http://u:s3/c@r?et@proxy:3128/", "http://*****@proxy:3128/"),
+            ("u:s3cret@proxy", "*****@proxy"),
+        ] {
+            assert_eq!(proxy(url), shown);
         }
     }
 

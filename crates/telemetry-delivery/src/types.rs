@@ -119,6 +119,47 @@ pub struct BatchLimits {
     pub max_wait: Duration,
 }
 
+/// Who is trusted to say that the server is the right one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Roots {
+    /// The system's certificate authorities.
+    #[default]
+    System,
+    /// The system's, and those of this PEM file (`ca_file`).
+    SystemAnd(PathBuf),
+    /// Those of this PEM file alone (`ca_only_file`).
+    Only(PathBuf),
+}
+
+/// What proves to the server who speaks (mutual TLS). Both files are PEM, read again for every burst.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, the intermediate ones after it (`client_cert`).
+    pub cert: PathBuf,
+    /// Its private key, without a passphrase (`client_key`).
+    pub key: PathBuf,
+}
+
+/// Trust, both ways.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Whom the server has to be vouched for by; a proxy that is reached by TLS, too.
+    pub roots: Roots,
+    /// What is shown to a server that asks.
+    pub identity: Option<Identity>,
+}
+
+/// The way to the endpoint. Its `Debug` shows no credential.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Proxy {
+    /// Straight.
+    None,
+    /// As `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, by curl's rules; read when a client is made.
+    FromEnvironment,
+    /// Through this one, whatever the environment says: `http://user:password@host:port`, or `https://…`.
+    Url(String),
+}
+
 /// One destination, as the config has it. Its `Debug` shows no credential: header values and the URL's
 /// query are masked.
 #[derive(Clone, PartialEq, Eq)]
@@ -143,8 +184,10 @@ pub struct Destination {
     pub retry: Retry,
     /// How success is told.
     pub confirm: Confirm,
-    /// Extra certificate authorities (PEM).
-    pub ca_file: Option<PathBuf>,
+    /// Certificate authorities, and a certificate of our own.
+    pub tls: Tls,
+    /// The way there.
+    pub proxy: Proxy,
     /// Plain http to other hosts than loopback.
     pub allow_insecure: bool,
 }
@@ -155,6 +198,16 @@ impl std::fmt::Debug for Secret {
             Self::Inline(_) => f.write_str("Inline(*****)"),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::FromEnvironment => f.write_str("FromEnvironment"),
+            Self::Url(url) => f.debug_tuple("Url").field(&crate::mask::proxy(url)).finish(),
         }
     }
 }
@@ -173,7 +226,8 @@ impl std::fmt::Debug for Destination {
             .field("batch", &self.batch)
             .field("retry", &self.retry)
             .field("confirm", &self.confirm)
-            .field("ca_file", &self.ca_file)
+            .field("tls", &self.tls)
+            .field("proxy", &self.proxy)
             .field("allow_insecure", &self.allow_insecure)
             .finish()
     }

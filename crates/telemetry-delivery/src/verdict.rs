@@ -46,6 +46,8 @@ pub enum Cause {
     Reset,
     /// No way to the host: no network, no route.
     Unreachable,
+    /// A proxy was reached and gave no way through.
+    Proxy,
     /// The TLS handshake failed: the certificate, its name, its issuer, the protocol.
     Tls,
     /// The whole request's time was over.
@@ -81,8 +83,12 @@ pub enum HoldReason {
     NotImplemented,
     /// The credential could not be read, or cannot stand in a header.
     Credentials,
-    /// `tls.ca_file` could not be read, or holds no certificate.
+    /// `tls.ca_file` or `tls.ca_only_file` could not be read, or holds no certificate.
     CaFile,
+    /// `tls.client_cert` or `tls.client_key` could not be read, or they do not fit each other.
+    ClientCertificate,
+    /// The environment names a proxy that cannot be used.
+    Proxy,
 }
 
 /// What is to be done with the batch.
@@ -122,6 +128,8 @@ pub enum Verdict {
 /// | 400, 409, 422 and other 4xx | bisect |
 /// | 1xx as a final answer, 600 and above | retry (protocol) |
 /// | no answer: DNS, refused, reset, unreachable, TLS, timeout, not HTTP | retry (with that cause) |
+/// | a proxy answers CONNECT with 407 | hold |
+/// | a proxy answers CONNECT with anything else but 2xx, or not at all | retry (proxy, or how it failed) |
 ///
 /// An answer other than 2xx that breaks off in its body counts by its status: no event leaves the queue
 /// by it.
@@ -182,6 +190,8 @@ impl HoldReason {
             Self::NotImplemented => "not_implemented",
             Self::Credentials => "credentials",
             Self::CaFile => "ca_file",
+            Self::ClientCertificate => "client_certificate",
+            Self::Proxy => "proxy",
         }
     }
 
@@ -193,7 +203,10 @@ impl HoldReason {
             Self::Forbidden => "check `auth` and what it is allowed to do: the endpoint forbids this (403)",
             Self::NotFound => "check the path in `url`: the endpoint does not know it (404)",
             Self::MethodNotAllowed => "check the path in `url`: the endpoint takes no POST there (405)",
-            Self::ProxyAuthentication => "a proxy on the way asks for credentials (407)",
+            Self::ProxyAuthentication => {
+                "a proxy on the way wants other credentials: check the user and password in `proxy`, or in \
+                 HTTPS_PROXY (407)"
+            }
             Self::LengthRequired => "a proxy on the way drops the request's length (411)",
             Self::UnsupportedMediaType => {
                 "check `encoding` and `compression`: the endpoint does not take this form (415)"
@@ -202,7 +215,15 @@ impl HoldReason {
             Self::UpgradeRequired => "the endpoint wants another protocol: check the scheme in `url` (426)",
             Self::NotImplemented => "check `url`: the endpoint does not do this (501)",
             Self::Credentials => "check the file or the variable that `auth` names",
-            Self::CaFile => "check `tls.ca_file`: it must be readable and hold PEM certificates",
+            Self::CaFile => {
+                "check `tls.ca_file` or `tls.ca_only_file`: it must be readable and hold PEM certificates"
+            }
+            Self::ClientCertificate => {
+                "check `tls.client_cert` and `tls.client_key`: PEM files that are readable and belong together"
+            }
+            Self::Proxy => {
+                "check HTTPS_PROXY and ALL_PROXY in the daemon's environment, or set `proxy` in the config"
+            }
         }
     }
 }
@@ -219,6 +240,7 @@ impl Cause {
             Self::Refused => "refused",
             Self::Reset => "reset",
             Self::Unreachable => "unreachable",
+            Self::Proxy => "proxy",
             Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
@@ -232,7 +254,13 @@ impl Cause {
     pub const fn is_unreachable(self) -> bool {
         matches!(
             self,
-            Self::Dns | Self::Refused | Self::Reset | Self::Unreachable | Self::Tls | Self::Timeout
+            Self::Dns
+                | Self::Refused
+                | Self::Reset
+                | Self::Unreachable
+                | Self::Proxy
+                | Self::Tls
+                | Self::Timeout
         )
     }
 }

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use telemetry_delivery::{
-    Auth, BatchLimits, BuildError, Client, Compression, Confirm, Destination, Encoding, Retry, Secret,
+    Auth, BatchLimits, BuildError, Client, Compression, Confirm, Destination, Encoding, Proxy, Retry, Secret,
+    Tls,
 };
 
 fn destination(url: &str) -> Destination {
@@ -28,7 +29,8 @@ fn destination(url: &str) -> Destination {
             spread: Duration::from_secs(120),
         },
         confirm: Confirm::Status,
-        ca_file: None,
+        tls: Tls::default(),
+        proxy: Proxy::None,
         allow_insecure: false,
     }
 }

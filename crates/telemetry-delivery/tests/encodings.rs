@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
-use telemetry_delivery::{Auth, BatchLimits, Compression, Confirm, Destination, Retry, Secret};
+use telemetry_delivery::{Auth, BatchLimits, Compression, Confirm, Destination, Proxy, Retry, Secret, Tls};
 use telemetry_delivery::{Batch, Bound, Encoding, Event, Losses, Meta, encode, preview, size_bound};
 use uuid::Uuid;
 
@@ -159,7 +159,8 @@ fn destination(encoding: Encoding) -> Destination {
             spread: std::time::Duration::from_secs(120),
         },
         confirm: Confirm::Status,
-        ca_file: None,
+        tls: Tls::default(),
+        proxy: Proxy::None,
         allow_insecure: false,
     }
 }

@@ -47,7 +47,8 @@ fn alone<T>(job: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure>
         .block_on(job)
 }
 
-/// Everything that starting would check, without opening anything; all that is wrong at once.
+/// Everything that starting would check, and the files that a destination's `tls` names, which are read and
+/// let go of; all that is wrong at once.
 fn check(world: &World) -> Result<(), Failure> {
     let mut wrong = Vec::new();
     let loaded = world.load();
@@ -62,6 +63,10 @@ fn check(world: &World) -> Result<(), Failure> {
                     Some(format!("error: destinations.{name}: {error}"))
                 });
             wrong.extend(clients);
+            for (name, destination) in &loaded.checked.destinations {
+                let problems = telemetry_delivery::tls_problems(destination).into_iter();
+                wrong.extend(problems.map(|problem| format!("error: destinations.{name}.tls.{problem}")));
+            }
         }
         Err(Failure::Settings(problems)) => wrong.push(problems.to_string().trim_end().to_owned()),
         Err(_) => {}

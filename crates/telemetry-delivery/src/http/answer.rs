@@ -85,7 +85,7 @@ impl Received {
     }
 }
 
-fn is_html(headers: &HeaderMap) -> bool {
+pub(super) fn is_html(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
         let essence = value
             .as_bytes()

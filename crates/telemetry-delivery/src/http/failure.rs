@@ -40,15 +40,21 @@ impl Failure {
     pub(super) fn of(attempted: &str, error: &(dyn Error + 'static), otherwise: Cause) -> Self {
         let mut detail = attempted.to_owned();
         let mut cause = None;
+        let mut ours = None;
         let mut level = Some(error);
         while let Some(error) = level {
             cause = cause.or_else(|| known(error));
+            ours = ours.or_else(|| tls(error).and_then(of_our_certificate));
             let text = error.to_string();
             if !detail.contains(&text) {
                 detail.push_str(": ");
                 detail.push_str(&text);
             }
             level = error.source();
+        }
+        if let Some(hint) = ours {
+            detail.push_str(": ");
+            detail.push_str(hint);
         }
         Self {
             cause: cause.unwrap_or(otherwise),
@@ -57,11 +63,41 @@ impl Failure {
     }
 }
 
+/// The TLS error that this level is or wraps (`source` of an `io::Error` skips the error that it wraps).
+fn tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    error.downcast_ref::<rustls::Error>().or_else(|| {
+        let wrapping = error.downcast_ref::<io::Error>()?;
+        wrapping.get_ref()?.downcast_ref::<rustls::Error>()
+    })
+}
+
+/// What the other side says about the certificate that we showed it, or did not (RFC 8446, section 6.2).
+fn of_our_certificate(error: &rustls::Error) -> Option<&'static str> {
+    use rustls::AlertDescription as Alert;
+    let rustls::Error::AlertReceived(alert) = error else {
+        return None;
+    };
+    match alert {
+        Alert::CertificateRequired => {
+            Some("it asks for a certificate of this machine: set `tls.client_cert` and `tls.client_key`")
+        }
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied
+        | Alert::DecryptError => Some("it refuses this machine's certificate: check `tls.client_cert`"),
+        _ => None,
+    }
+}
+
 fn known(error: &(dyn Error + 'static)) -> Option<Cause> {
     if error.is::<DnsError>() {
         return Some(Cause::Dns);
     }
-    if error.is::<rustls::Error>() {
+    if tls(error).is_some() {
         return Some(Cause::Tls);
     }
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
@@ -74,10 +110,6 @@ fn known(error: &(dyn Error + 'static)) -> Option<Cause> {
         }
     }
     let error = error.downcast_ref::<io::Error>()?;
-    // `source` of an io::Error skips the error that it wraps.
-    if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-        return Some(Cause::Tls);
-    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(Cause::Refused),
         io::ErrorKind::ConnectionReset

@@ -3,39 +3,48 @@
 mod answer;
 mod aside;
 mod compress;
+mod connect;
 mod connection;
 mod dial;
 mod failure;
+mod no_proxy;
 mod outcome;
+mod pem;
+mod prepare;
+mod probe;
+mod proxy;
 pub(crate) mod request;
 mod secret;
 mod stream;
 mod tls;
+mod tunnel;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use rustls::ClientConfig;
 
 use crate::encode::encode_as;
 use crate::error::BuildError;
 use crate::mask;
 use crate::report::Report;
 use crate::types::{Batch, Destination};
-use crate::verdict::{Cause, HoldReason, Verdict};
+use crate::verdict::{Cause, Verdict};
 
 use answer::Received;
 use aside::Aside;
+use connect::ask;
 use connection::Connection;
 use dial::Dial;
 use failure::{Failure, Stop};
 use outcome::Progress;
+use prepare::{Prepared, Unprepared};
+use proxy::Route;
 use request::Target;
-use secret::Credential;
-use stream::Stream;
-use tls::TlsError;
+
+pub use pem::tls_problems;
+pub use probe::{Probe, Probed, Step};
+pub use proxy::check_proxy;
 
 /// How much of an answer is read, in bytes (DELIVERY.md, "Destinations").
 pub const ANSWER_MAX: usize = 64 * 1024;
@@ -46,7 +55,8 @@ const CONFIDENTIAL_MIN: usize = 8;
 
 /// Whether what is about to be sent may still be sent: consent, asked again at the last moment (I3).
 pub trait Gate: Send + Sync {
-    /// Asked before anything is dialled, and before the first byte of a request. Must not block.
+    /// Asked before anything is dialled, before anything is said to a proxy and through it, and before the
+    /// first byte of a request. Must not block.
     fn open(&self) -> bool;
 }
 
@@ -58,6 +68,7 @@ pub struct Client {
     destination: Destination,
     version: Box<str>,
     target: Target,
+    route: Route,
     fixed: HeaderMap,
     /// Values of the settings that an answer may echo and a report may not show.
     confidential: Vec<String>,
@@ -67,26 +78,14 @@ pub struct Client {
     kept: Option<Connection>,
 }
 
-/// What the requests of a burst share.
-#[derive(Clone)]
-struct Prepared {
-    credential: Option<Credential>,
-    tls: Option<Arc<ClientConfig>>,
-}
-
-/// Why there is nothing to share.
-enum Unprepared {
-    Credential(String),
-    Tls(TlsError),
-}
-
 impl Client {
     /// Checks the destination. `version` is telemetryd's, for `User-Agent` and `source`: [`crate::VERSION`].
     ///
-    /// Opens and reads nothing: neither the files that the settings name nor the system's roots.
+    /// Opens and reads nothing but, where the proxy comes from there, the environment: neither the files that
+    /// the settings name nor the system's roots.
     ///
     /// # Errors
-    /// What is wrong with the URL, a header, the credential or the timeout, and what to change.
+    /// What is wrong with the URL, a header, the credential, the proxy or the timeout, and what to change.
     pub fn new(destination: &Destination, version: &str) -> Result<Self, BuildError> {
         if destination.timeout.is_zero() {
             return Err(BuildError::Timeout);
@@ -94,6 +93,7 @@ impl Client {
         let target = Target::parse(destination)?;
         let fixed = request::fixed_headers(destination, version)?;
         request::check_auth(&destination.auth)?;
+        let route = Route::decide(&destination.proxy, &target, &|name| std::env::var(name).ok())?;
         let values = destination.headers.iter().map(|(_, value)| value.as_str());
         // A short value is no key, and masking it would tear words of an answer apart.
         let confidential = values
@@ -103,7 +103,8 @@ impl Client {
             .collect();
         Ok(Self {
             confidential,
-            dial: Dial::new(&target, destination.timeout),
+            dial: Dial::new(&target, &route, destination.timeout),
+            route,
             destination: destination.clone(),
             version: version.into(),
             target,
@@ -167,13 +168,10 @@ impl Client {
         gate: &dyn Gate,
         progress: &mut Progress,
     ) -> Result<(), Stop> {
-        if !gate.open() {
-            return Err(Stop::Cancelled);
-        }
+        ask(gate)?;
         // Out of `self`, so that it is put back only when the answer has ended.
         let mut kept = self.kept.take();
-        progress.doing = "reading credentials and certificate authorities";
-        let prepared = self.prepare().await?;
+        let prepared = self.prepare(progress).await?;
         let body = encode_as(self.destination.encoding, batch, &self.version);
         let body = compress::compress(self.destination.compression, body)
             .map_err(|error| Failure::of("compressing the batch", &error, Cause::Io))?;
@@ -187,12 +185,10 @@ impl Client {
             let mut connection = match reused {
                 Some(connection) => connection,
                 None => {
-                    let stream = self.connect(&prepared, progress).await?;
+                    let stream = self.connect(&prepared, gate, progress).await?;
                     // Before HTTP/2's preface: nothing is said to a server that gets nothing.
-                    if !gate.open() {
-                        return Err(Stop::Cancelled);
-                    }
-                    progress.doing = "starting HTTP";
+                    ask(gate)?;
+                    progress.begin(Step::Http, "starting HTTP");
                     let started = Connection::start(stream).await;
                     started.map_err(|error| Failure::of("starting HTTP", &error, Cause::Protocol))?
                 }
@@ -207,26 +203,22 @@ impl Client {
             )
             .map_err(|error| Failure::of("building the request", &error, Cause::Protocol))?;
             let before = connection.received();
-            progress.doing = "sending the request and waiting for the answer";
-            if !gate.open() {
-                return Err(Stop::Cancelled);
-            }
+            progress.begin(Step::Http, "sending the request and waiting for the answer");
+            ask(gate)?;
             progress.request_bytes = body.len() as u64;
             let head = match connection.request(request).await {
                 Ok(head) => head,
                 // HTTP/2 frames of the connection itself (GOAWAY, PING) are no answer.
                 Err(error) if was_reused && (connection.is_h2() || connection.received() == before) => {
                     tracing::debug!(%error, "the kept connection was closed: dialling again");
-                    if !gate.open() {
-                        return Err(Stop::Cancelled);
-                    }
+                    ask(gate)?;
                     continue;
                 }
                 Err(error) => {
                     return Err(Failure::of("waiting for the answer", &error, Cause::Protocol).into());
                 }
             };
-            progress.doing = "reading the answer";
+            progress.begin(Step::Http, "reading the answer");
             let sent_at = wall_clock(batch.sent_at_ms);
             let received = progress.received.insert(Received::head(&head, batch.id, sent_at));
             let ended = received.read(&mut connection, head.into_body()).await;
@@ -238,56 +230,6 @@ impl Client {
                 }
             }
             return Ok(());
-        }
-    }
-
-    /// Name look-up, TCP, TLS.
-    async fn connect(&mut self, prepared: &Prepared, progress: &mut Progress) -> Result<Stream, Stop> {
-        progress.doing = "connecting";
-        let stream = self.dial.connect().await?;
-        match (&self.target.tls_name, &prepared.tls) {
-            (Some(name), Some(config)) => {
-                progress.doing = "in the TLS handshake";
-                Ok(Stream::tls(
-                    tls::handshake(Arc::clone(config), name.clone(), stream).await?,
-                ))
-            }
-            _ => Ok(Stream::plain(stream)),
-        }
-    }
-
-    /// What the burst shares, read now if this is its first request.
-    async fn prepare(&mut self) -> Result<Prepared, Stop> {
-        if let Some(prepared) = &self.prepared {
-            return Ok(prepared.clone());
-        }
-        let auth = self.destination.auth.clone();
-        let ca_file = self.destination.ca_file.clone();
-        let tls = self.target.tls_name.is_some();
-        let aside = tls || secret::may_block(&auth);
-        let read = move || {
-            let credential = secret::credential(&auth).map_err(Unprepared::Credential)?;
-            let tls = if tls {
-                Some(tls::config(ca_file.as_deref()).map_err(Unprepared::Tls)?)
-            } else {
-                None
-            };
-            Ok(Prepared { credential, tls })
-        };
-        let prepared = if aside {
-            let ran = self.prepare.run("telemetryd-trust", read).await;
-            ran.map_err(|error| Failure::of("starting a thread", &error, Cause::Io))?
-        } else {
-            read()
-        };
-        match prepared {
-            Ok(prepared) => Ok(self.prepared.insert(prepared).clone()),
-            Err(Unprepared::Credential(problem)) => Err(Stop::Hold(HoldReason::Credentials, problem)),
-            Err(Unprepared::Tls(TlsError::CaFile(problem))) => Err(Stop::Hold(HoldReason::CaFile, problem)),
-            Err(Unprepared::Tls(TlsError::Roots(detail))) => Err(Stop::Failed(Failure {
-                cause: Cause::Tls,
-                detail,
-            })),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! From how an exchange ended to the report: the verdict, and a line for people.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::answer::Received;
 use super::failure::{Failure, Stop};
+use super::probe::Step;
 use crate::mask;
 use crate::report::{ANSWER_KEPT, Report, bounded};
 use crate::types::Confirm;
@@ -14,8 +16,12 @@ use crate::verdict::{Cause, Exchange, Verdict, verdict};
 /// How far an exchange came: it is what a timeout leaves to be reported.
 #[derive(Default)]
 pub(super) struct Progress {
+    /// Where it is on the way.
+    pub(super) step: Step,
     /// "timed out after 30 s …"
-    pub(super) doing: &'static str,
+    doing: Cow<'static, str>,
+    /// The steps of the way that were passed, each with a line for people.
+    pub(super) ways: Vec<(Step, String)>,
     /// The body's length, once a request was begun.
     pub(super) request_bytes: u64,
     /// What came of an answer.
@@ -23,6 +29,17 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// What is done from now on.
+    pub(super) fn begin(&mut self, step: Step, doing: impl Into<Cow<'static, str>>) {
+        self.step = step;
+        self.doing = doing.into();
+    }
+
+    /// What was begun is done.
+    pub(super) fn passed(&mut self, detail: impl FnOnce() -> String) {
+        self.ways.push((self.step, detail()));
+    }
+
     /// The request's time is over.
     pub(super) fn timed_out(&self, after: Duration) -> Stop {
         let detail = format!("timed out after {} s {}", after.as_secs_f64(), self.doing);

@@ -32,14 +32,18 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Checks the URL. Resolves nothing.
+    /// Checks a destination's URL. Resolves nothing.
     pub(super) fn parse(destination: &Destination) -> Result<Self, BuildError> {
-        let url = || mask::url(&destination.url);
+        Self::parse_url(&destination.url, destination.allow_insecure)
+    }
+
+    /// The same of a URL alone.
+    pub(super) fn parse_url(text: &str, allow_insecure: bool) -> Result<Self, BuildError> {
+        let url = || mask::url(text);
         let problem = |problem: &str| BuildError::Url {
             url: url(),
             problem: problem.to_owned(),
         };
-        let text = destination.url.as_str();
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(BuildError::NoScheme { url: url() });
         };
@@ -93,7 +97,7 @@ impl Target {
         } else {
             None
         };
-        let loopback_only = !tls && !destination.allow_insecure;
+        let loopback_only = !tls && !allow_insecure;
         if loopback_only && !is_loopback(host) {
             return Err(BuildError::Insecure { url: url() });
         }
@@ -105,6 +109,18 @@ impl Target {
             loopback_only,
         })
     }
+
+    /// The host; an IPv6 address in brackets.
+    pub(super) fn host(&self) -> &str {
+        self.uri.host().unwrap_or_default()
+    }
+
+    /// Host and port, the port always: what a proxy is asked for (RFC 9110, section 9.3.6).
+    pub(super) fn host_and_port(&self) -> String {
+        let port = self.uri.port_u16();
+        let port = port.unwrap_or(if self.tls_name.is_some() { 443 } else { 80 });
+        format!("{}:{port}", self.host())
+    }
 }
 
 /// By name or address. Where the name leads is checked again when it is looked up.
@@ -112,10 +128,15 @@ fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
+/// telemetryd's name and version, for the endpoint and for a proxy.
+pub(super) fn user_agent(version: &str) -> String {
+    format!("telemetryd/{version}")
+}
+
 /// Headers of every request that come from the destination's settings, credentials aside.
 pub(crate) fn own_headers(destination: &Destination, version: &str) -> Vec<(&'static str, String)> {
     let mut headers = vec![
-        ("user-agent", format!("telemetryd/{version}")),
+        ("user-agent", user_agent(version)),
         ("content-type", content_type(destination.encoding).to_owned()),
     ];
     if let Some(coding) = content_encoding(destination.compression) {
@@ -210,11 +231,35 @@ pub(super) fn build(
 ) -> Result<Request<Full<Bytes>>, http::Error> {
     let mut headers = fixed.clone();
     headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_str(&batch_id(batch))?);
+    addressed(target, Method::POST, headers, authorization, body, h2)
+}
+
+/// A request for nothing, to see whether the endpoint is there: with the same headers, those of the body aside.
+pub(super) fn head(
+    target: &Target,
+    fixed: &HeaderMap,
+    authorization: Option<&HeaderValue>,
+    h2: bool,
+) -> Result<Request<Full<Bytes>>, http::Error> {
+    let mut headers = fixed.clone();
+    headers.remove(header::CONTENT_TYPE);
+    headers.remove(header::CONTENT_ENCODING);
+    addressed(target, Method::HEAD, headers, authorization, Bytes::new(), h2)
+}
+
+fn addressed(
+    target: &Target,
+    method: Method,
+    mut headers: HeaderMap,
+    authorization: Option<&HeaderValue>,
+    body: Bytes,
+    h2: bool,
+) -> Result<Request<Full<Bytes>>, http::Error> {
     if let Some(value) = authorization {
         headers.insert(header::AUTHORIZATION, value.clone());
     }
     let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
+    *request.method_mut() = method;
     if h2 {
         // HTTP/2 takes host and scheme from the URI.
         *request.version_mut() = Version::HTTP_2;

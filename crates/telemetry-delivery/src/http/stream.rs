@@ -1,5 +1,5 @@
-//! A byte stream to the endpoint, with or without TLS, that counts what came from it: whether a byte of an
-//! answer came decides whether a kept connection's failure may be repaired at once.
+//! A byte stream to the endpoint, whatever it goes through, that counts what came from it: whether a byte of
+//! an answer came decides whether a kept connection's failure may be repaired at once.
 
 use std::io;
 use std::pin::Pin;
@@ -8,35 +8,38 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::tls;
 
-#[derive(Debug)]
-enum Inner {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+/// TCP, or TLS over it (to a proxy), or TLS over that.
+pub(super) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+
+/// One of them: what is spoken over it does not depend on which.
+pub(super) type Carrier = Box<dyn Bytes>;
 
 /// See the module's words.
-#[derive(Debug)]
 pub(super) struct Stream {
-    inner: Inner,
+    carrier: Carrier,
+    h2: bool,
     received: Arc<AtomicU64>,
 }
 
 impl Stream {
-    pub(super) fn plain(stream: TcpStream) -> Self {
+    pub(super) fn plain(carrier: Carrier) -> Self {
         Self {
-            inner: Inner::Plain(stream),
+            carrier,
+            h2: false,
             received: Arc::default(),
         }
     }
 
-    pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
+    pub(super) fn tls(stream: TlsStream<Carrier>) -> Self {
         Self {
-            inner: Inner::Tls(Box::new(stream)),
+            h2: stream.get_ref().1.alpn_protocol() == Some(tls::H2),
+            carrier: Box::new(stream),
             received: Arc::default(),
         }
     }
@@ -48,10 +51,7 @@ impl Stream {
 
     /// Whether the server chose HTTP/2.
     pub(super) fn is_h2(&self) -> bool {
-        match &self.inner {
-            Inner::Plain(_) => false,
-            Inner::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(tls::H2),
-        }
+        self.h2
     }
 }
 
@@ -59,10 +59,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let polled = match &mut this.inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Inner::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
+        let polled = Pin::new(&mut this.carrier).poll_read(cx, buf);
         this.received
             .fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
         polled
@@ -71,24 +68,15 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Inner::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        Pin::new(&mut self.get_mut().carrier).poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Inner::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.get_mut().carrier).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.get_mut().carrier).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -96,16 +84,10 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Inner::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
+        Pin::new(&mut self.get_mut().carrier).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.inner {
-            Inner::Plain(stream) => stream.is_write_vectored(),
-            Inner::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.carrier.is_write_vectored()
     }
 }

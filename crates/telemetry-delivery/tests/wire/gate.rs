@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use telemetry_delivery::{Client, Gate, Verdict};
+use telemetry_delivery::{Client, Gate, Roots, Verdict};
 use tokio_rustls::TlsAcceptor;
 
 use crate::server::{Latch, OK, Open, Peer, Server, batch, destination};
@@ -36,7 +36,7 @@ async fn a_shut_gate_lets_nothing_be_dialled() {
 #[tokio::test]
 async fn a_shut_gate_lets_no_name_be_looked_up_and_no_file_be_read() {
     let mut destination = destination("https://no-such-host.invalid/");
-    destination.ca_file = Some("/nonexistent/ca.pem".into());
+    destination.tls.roots = Roots::SystemAnd("/nonexistent/ca.pem".into());
     let mut client = Client::new(&destination, "0.1.0").unwrap();
     let report = client.send(&batch(), &Opens(AtomicU32::new(0))).await;
     assert_eq!(report.verdict, Verdict::Cancelled);

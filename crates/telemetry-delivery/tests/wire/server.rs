@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use telemetry_delivery::{
-    Auth, Batch, BatchLimits, Compression, Confirm, Destination, Encoding, Event, Gate, Losses, Retry,
+    Auth, Batch, BatchLimits, Compression, Confirm, Destination, Encoding, Event, Gate, Losses, Proxy, Retry,
+    Tls,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -213,7 +214,8 @@ pub(crate) fn destination(url: impl Into<String>) -> Destination {
             spread: Duration::from_secs(120),
         },
         confirm: Confirm::Status,
-        ca_file: None,
+        tls: Tls::default(),
+        proxy: Proxy::None,
         allow_insecure: false,
     }
 }

@@ -9,7 +9,7 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use telemetry_delivery::{Cause, Client, Destination, HoldReason, Verdict};
+use telemetry_delivery::{Cause, Client, Destination, HoldReason, Roots, Verdict};
 use tokio_rustls::TlsAcceptor;
 
 use crate::server::{OK, Open, Peer, Server, batch, destination};
@@ -55,7 +55,7 @@ impl Authority {
     /// A destination that trusts this authority.
     pub(crate) fn trusted_by(&self, server: &Server) -> Destination {
         let mut destination = destination(format!("https://{}/v1/events", server.address));
-        destination.ca_file = Some(self.pem.path().to_owned());
+        destination.tls.roots = Roots::SystemAnd(self.pem.path().to_owned());
         destination
     }
 }
@@ -126,7 +126,7 @@ async fn refused(authority: &Authority, leaf: &Leaf, ca_file: bool, told: &str) 
     let server = answering(leaf, b"http/1.1").await;
     let mut destination = authority.trusted_by(&server);
     if !ca_file {
-        destination.ca_file = None;
+        destination.tls.roots = Roots::System;
     }
     let mut client = Client::new(&destination, "0.1.0").unwrap();
     let report = client.send(&batch(), &Open).await;
@@ -233,7 +233,7 @@ async fn a_ca_file_that_is_no_use_holds_and_is_named() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     for path in [empty.path().to_owned(), "/nonexistent/ca.pem".into()] {
         let mut destination = destination("https://127.0.0.1:1/");
-        destination.ca_file = Some(path.clone());
+        destination.tls.roots = Roots::SystemAnd(path.clone());
         let mut client = Client::new(&destination, "0.1.0").unwrap();
         let report = client.send(&batch(), &Open).await;
         assert_eq!(

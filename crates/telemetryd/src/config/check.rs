@@ -194,9 +194,8 @@ impl Check<'_> {
                 "batch_id" => Confirm::BatchId,
                 _ => Confirm::Status,
             },
-            ca_file: self
-                .text(&["destinations", name, "tls", "ca_file"])
-                .map(Into::into),
+            tls: self.tls(name),
+            proxy: self.proxy(name),
             allow_insecure,
         })
     }

@@ -237,7 +237,11 @@ pub(super) const KEYS: &[Key] = &[
         "\"status\"",
     ),
     key("destinations.*.allow_insecure", Takes::Flag, "false"),
+    key("destinations.*.proxy", Takes::Proxy, "\"from-environment\""),
     optional("destinations.*.tls.ca_file", Takes::Path),
+    optional("destinations.*.tls.ca_only_file", Takes::Path),
+    optional("destinations.*.tls.client_cert", Takes::Path),
+    optional("destinations.*.tls.client_key", Takes::Path),
     optional("tools.*.destination", Takes::Name),
     key("tools.*.enabled", Takes::Flag, "true"),
     // It only tightens: a manifest's opt-in cannot be turned into opt-out from here.

@@ -111,6 +111,7 @@ fn shown(takes: Takes, found: &Found) -> toml::Value {
     match (takes, found.text()) {
         (takes, _) if takes.secret() => toml::Value::String(MASK.to_owned()),
         (Takes::Url, Some(text)) => toml::Value::String(url::mask(text)),
+        (Takes::Proxy, Some(text)) => toml::Value::String(url::proxy_mask(text)),
         // What was read as a string is shown as one: a token file's name in the environment may be `1`.
         (Takes::Path | Takes::Variable | Takes::Name | Takes::Log, Some(text)) => {
             toml::Value::String(text.to_owned())

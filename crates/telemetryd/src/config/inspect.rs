@@ -95,7 +95,8 @@ fn shown(path: &[String], found: &Found) -> String {
     match (segments.as_slice(), &found.value) {
         (["destinations", _, "auth" | "headers", ..], _) => MASK.to_owned(),
         (["destinations", _, "url"], toml::Value::String(url)) => units::quoted(&url::mask(url)),
-        (["destinations", _, "url"], _) => MASK.to_owned(),
+        (["destinations", _, "proxy"], toml::Value::String(text)) => url::proxy_shown(text),
+        (["destinations", _, "url" | "proxy"], _) => MASK.to_owned(),
         (_, value) => units::literal(value),
     }
 }

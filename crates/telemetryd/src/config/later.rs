@@ -27,23 +27,7 @@ const LATER: &[Later] = &[
         harmless: &["[]"],
     },
     Later {
-        pattern: "destinations.*.proxy",
-        harmless: &["\"from-environment\"", "\"none\""],
-    },
-    Later {
         pattern: "destinations.*.form",
-        harmless: &[],
-    },
-    Later {
-        pattern: "destinations.*.tls.ca_only_file",
-        harmless: &[],
-    },
-    Later {
-        pattern: "destinations.*.tls.client_cert",
-        harmless: &[],
-    },
-    Later {
-        pattern: "destinations.*.tls.client_key",
         harmless: &[],
     },
     Later {

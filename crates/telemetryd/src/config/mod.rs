@@ -24,6 +24,7 @@ mod read;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod units;
 mod url;
 mod value;

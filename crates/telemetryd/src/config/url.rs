@@ -159,6 +159,53 @@ pub(super) fn mask(url: &str) -> String {
     shown
 }
 
+/// Whether `text` is what `proxy` takes: a word, or a proxy's URL with its scheme and port, for proxies listen
+/// at many and no default would be a good guess.
+///
+/// # Errors
+/// What is wrong, without a part of it.
+pub(super) fn proxy(text: &str) -> Result<(), &'static str> {
+    if matches!(text, "from-environment" | "none") {
+        return Ok(());
+    }
+    if text.len() > 8 * 1024 {
+        return Err("the URL is longer than 8 KiB");
+    }
+    let Some((_, rest)) = text.split_once("://") else {
+        return Err("the proxy has no scheme");
+    };
+    telemetry_delivery::check_proxy(text)?;
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let place = place.strip_suffix('/').unwrap_or(place);
+    if host_reach(place).is_none() {
+        return Err("the proxy has no valid host and port");
+    }
+    let after_host = place.rsplit_once(']').map_or(place, |(_, after)| after);
+    match after_host.contains(':') {
+        true => Ok(()),
+        false => Err("the proxy has no port"),
+    }
+}
+
+/// A proxy's URL without its user and password, whatever they hold.
+pub(super) fn proxy_mask(text: &str) -> String {
+    let start = text.find("://").map_or(0, |at| at + 3);
+    match text[start..].rfind('@') {
+        Some(at) => format!("{}{MASK}{}", &text[..start], &text[start + at..]),
+        None => text.to_owned(),
+    }
+}
+
+/// What was written for a proxy, for a message: what is neither a word nor a whole URL may hold a password
+/// anywhere.
+pub(super) fn proxy_shown(text: &str) -> String {
+    let word = text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    if word || telemetry_delivery::check_proxy(text).is_ok() {
+        return super::units::quoted(&proxy_mask(text));
+    }
+    MASK.to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,5 +316,44 @@ mod tests {
         }
         assert!(!refused("https://user:hunter2@example.org/").contains("hunter2"));
         assert!(!refused("user:hunter2@example.org/x").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_proxy_is_a_word_or_a_url_with_scheme_and_port() {
+        for text in [
+            "from-environment",
+            "none",
+            "http://proxy.example:3128",
+            "HTTP://192.0.2.1:8080/",
+            "https://u:p%40ss@proxy.example:443",
+            "http://u:p@ss/word@[2001:db8::1]:3128",
+        ] {
+            assert_eq!(proxy(text), Ok(()), "{text}");
+        }
+        for (text, why) in [
+            ("", "no scheme"),
+            ("from-enviroment", "no scheme"),
+            ("proxy.example:3128", "no scheme"),
+            ("http://proxy.example", "no port"),
+            ("http://[2001:db8::1]", "no port"),
+            ("http://proxy.example:0", "port"),
+            ("http://proxy.example:3128/path", "not a proxy's URL"),
+            ("http://bücher.example:3128", "not a proxy's URL"),
+            ("http://-a:3128", "host and port"),
+            ("socks5://proxy.example:1080", "SOCKS"),
+            ("http://user:hunter2", "port"),
+        ] {
+            let found = proxy(text).unwrap_err();
+            assert!(found.contains(why), "{text}: {found}");
+        }
+        assert_eq!(proxy_shown("http://u:hun@ter/2@p:1"), "\"http://*****@p:1\"");
+        assert_eq!(proxy_shown("from-enviroment"), "\"from-enviroment\"");
+        for broken in [
+            "http://user:hunter2",
+            "user:hunter2@proxy:1:1",
+            "socks5://u:hunter2@proxy:1",
+        ] {
+            assert!(!proxy_shown(broken).contains("hunter2"), "{broken}");
+        }
     }
 }

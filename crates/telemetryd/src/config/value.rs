@@ -34,6 +34,8 @@ pub(super) enum Takes {
     Log,
     /// A destination's URL.
     Url,
+    /// A proxy's URL, or a word.
+    Proxy,
     /// The value of a request header.
     Header,
     /// A secret, with `basic` of the form `user:password`.
@@ -116,6 +118,7 @@ impl Takes {
                 format!("a level ({levels}) and targets with theirs, like \"info,telemetryd=debug\"")
             }
             Self::Url => "a whole URL, \"https://host/path\"".to_owned(),
+            Self::Proxy => "\"from-environment\", \"none\", or a URL \"http://host:port\"".to_owned(),
             Self::Header => "a string of printable ASCII, at most 4096 bytes".to_owned(),
             Self::Secret { basic: true } => {
                 "a string \"user:password\" without control characters".to_owned()
@@ -164,6 +167,16 @@ impl Takes {
                     url::parse(text).map_err(|wrong| Refusal {
                         allowed: self.allowed(),
                         ..wrong
+                    })?;
+                    Some(owned(text))
+                }
+                None => None,
+            },
+            Self::Proxy => match text {
+                Some(text) => {
+                    url::proxy(text).map_err(|problem| Refusal {
+                        message: Some(format!("{problem}, found {}", url::proxy_shown(text))),
+                        ..Refusal::allowed(self.allowed())
                     })?;
                     Some(owned(text))
                 }

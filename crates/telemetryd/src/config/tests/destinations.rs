@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use telemetry_delivery::{Auth, Compression, Confirm, Encoding, Secret};
+use telemetry_delivery::{Auth, Compression, Confirm, Encoding, Identity, Proxy, Roots, Secret, Tls};
 
 use super::*;
 
@@ -21,9 +21,10 @@ fn a_destination_with_a_url_alone_has_the_contracts_defaults() {
     assert_eq!(made.retry.max, Duration::from_secs(30 * 60));
     assert_eq!(made.retry.spread, Duration::from_secs(120));
     assert_eq!(
-        (made.ca_file.as_ref(), made.allow_insecure, made.headers.len()),
-        (None, false, 0)
+        (&made.tls, &made.proxy),
+        (&Tls::default(), &Proxy::FromEnvironment)
     );
+    assert_eq!((made.allow_insecure, made.headers.len()), (false, 0));
 }
 
 #[test]
@@ -35,7 +36,8 @@ fn a_destination_takes_everything_that_it_has() {
         timeout = \"5s\"
         headers = { X-Team = \"data\" }
         auth = { bearer_file = \"/etc/telemetryd/token\" }
-        tls = { ca_file = \"/etc/ca.pem\" }
+        tls = { ca_file = \"/etc/ca.pem\", client_cert = \"/c.pem\", client_key = \"/k.pem\" }
+        proxy = \"http://u:p@proxy.example:3128\"
     ";
     let checked = House::with(&destination(text)).checked();
     let made = &checked.destinations["default"];
@@ -48,7 +50,58 @@ fn a_destination_takes_everything_that_it_has() {
         made.auth,
         Auth::Bearer(Secret::File("/etc/telemetryd/token".into()))
     );
-    assert_eq!(made.ca_file, Some("/etc/ca.pem".into()));
+    assert_eq!(made.tls.roots, Roots::SystemAnd("/etc/ca.pem".into()));
+    let identity = Identity {
+        cert: "/c.pem".into(),
+        key: "/k.pem".into(),
+    };
+    assert_eq!(made.tls.identity, Some(identity));
+    assert_eq!(made.proxy, Proxy::Url("http://u:p@proxy.example:3128".into()));
+}
+
+#[test]
+fn authorities_are_added_or_replaced_and_not_both() {
+    let checked = House::with(&destination("tls.ca_only_file = \"/etc/ca.pem\"")).checked();
+    assert_eq!(
+        checked.destinations["default"].tls.roots,
+        Roots::Only("/etc/ca.pem".into())
+    );
+    let problems = problems_of(&destination("tls = { ca_file = \"/a\", ca_only_file = \"/b\" }"));
+    assert!(
+        problems
+            .contains("destinations.default.tls.ca_only_file: found beside destinations.default.tls.ca_file")
+            && problems.contains("keep one"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_client_certificate_has_two_files() {
+    for (set, missing) in [("client_cert", "client_key"), ("client_key", "client_cert")] {
+        let problems = problems_of(&destination(&format!("tls.{set} = \"/x\"")));
+        assert!(
+            problems.contains(&format!("destinations.default.tls.{missing}: is missing")),
+            "{problems}"
+        );
+    }
+}
+
+#[test]
+fn a_proxy_is_the_environments_or_none_or_one() {
+    for (text, made) in [
+        ("from-environment", Proxy::FromEnvironment),
+        ("none", Proxy::None),
+        ("http://proxy:3128", Proxy::Url("http://proxy:3128".into())),
+    ] {
+        let checked = House::with(&destination(&format!("proxy = \"{text}\""))).checked();
+        assert_eq!(checked.destinations["default"].proxy, made);
+    }
+    let problems = problems_of(&destination("proxy = \"proxy.example:3128\""));
+    assert!(
+        problems.contains("destinations.default.proxy: the proxy has no scheme")
+            && problems.contains("or a URL \"http://host:port\""),
+        "{problems}"
+    );
 }
 
 #[test]

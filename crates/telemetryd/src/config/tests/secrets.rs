@@ -34,6 +34,12 @@ fn a_good_secret_is_shown_as_a_mask() {
         assert!(house.load().is_ok() && !printed.contains(SECRET), "{printed}");
         assert!(printed.contains("\"*****\""), "{printed}");
     }
+    let house = House::with(&destination(&format!("proxy = \"http://u:{SECRET}@proxy:3128\"")));
+    assert!(!printed(&house).contains(SECRET));
+    assert_eq!(
+        house.shown("destinations.default.proxy").unwrap().0,
+        "\"http://*****@proxy:3128\""
+    );
     let house = House::with(&format!(
         "[destinations.default]\nurl = \"https://example.org/x?key={SECRET}\""
     ));
@@ -58,7 +64,10 @@ fn a_secret_in_the_wrong_place_is_not_shown_either() {
         destination(&format!("auth.segment_write_key = \"{SECRET}\"")),
         destination(&format!("headers.X-Key = [\"{SECRET}\"]")),
         destination(&format!("token = \"{SECRET}\"")),
-        destination(&format!("proxy = \"http://u:{SECRET}@proxy:3128\"")),
+        destination(&format!("proxy = \"http://u:{SECRET}@proxy:99999\"")),
+        destination(&format!("proxy = \"http://u:{SECRET}\"")),
+        destination(&format!("proxy = \"socks5://u:{SECRET}@proxy:1080\"")),
+        destination(&format!("proxy = [\"http://u:{SECRET}@proxy:3128\"]")),
         format!("[destinations.default]\nurl = \"https://u:{SECRET}@example.org\""),
         format!("[destinations.default]\nurl = \"u:{SECRET}@example.org\""),
         format!("[destinations.default]\nurl = \"http://example.org/?{SECRET}\""),

@@ -61,9 +61,6 @@ fn what_is_not_there_yet_is_said_and_never_ignored() {
         "[tools.kedro]\nsample = 0.5",
         "[tools.kedro]\nnotice = \"x\"",
         "[tools.kedro]\nmax_per_day = 10",
-        &destination("proxy = \"http://proxy.example:3128\""),
-        &destination("tls = { client_cert = \"/x\", client_key = \"/y\" }"),
-        &destination("tls.ca_only_file = \"/x\""),
         &destination("auth.segment_write_key = \"x\""),
         &destination("auth.posthog_key_env = \"X\""),
         &destination("form = \"track\""),
@@ -79,8 +76,6 @@ fn what_is_not_there_yet_is_said_and_never_ignored() {
 fn what_is_not_there_yet_may_be_set_to_what_happens_anyway() {
     House::with("[gateway]\nlisten = \"off\"\nkeys = {}\nproxy_hosts = []\n[tools.kedro]\nsample = 1.0")
         .loaded();
-    House::with(&destination("proxy = \"none\"")).loaded();
-    House::with(&destination("proxy = \"from-environment\"")).loaded();
 }
 
 #[test]
