@@ -11,6 +11,7 @@
 mod ci;
 mod demo;
 mod nextest;
+mod package;
 mod programs;
 
 use std::process::ExitCode;
@@ -22,6 +23,9 @@ Verbs:
   ci      run everything that .ci/run runs, in order, and show what each step took (cargo ci)
   demo    build both programs and show the whole way of an event (cargo demo);
           `--release` builds them optimised, everything else goes to `telemetryctl demo`
+  package deb|rpm|tree
+          build the programs (--profile dist) and pack them; --programs DIR packs those that are there,
+          --out DIR says where to, --version V what it is called, --plain leaves compressing away
   help    print this
 
 Man pages and shell completions come from the program itself: `telemetryctl man`, `telemetryctl completions SHELL`.
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
     let result = match verb.to_str() {
         Some("ci") => ci::run(&rest),
         Some("demo") => demo::run(&rest),
+        Some("package") => package::run(&rest),
         Some("help" | "--help" | "-h") => {
             eprint!("{HELP}");
             Ok(ExitCode::SUCCESS)

@@ -1,0 +1,8 @@
+//! The packages and their units under a real systemd, in a throw-away machine that each test boots for itself
+//! (`machine.rs`): what a new admin meets. Build everything first: `cargo build --workspace`.
+
+#![cfg(target_os = "linux")]
+
+mod machine;
+
+mod one_user;
