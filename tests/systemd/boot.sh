@@ -39,7 +39,9 @@ mknod -m 0666 "$root/dev/urandom" c 1 9
 mknod -m 0666 "$root/dev/tty" c 5 0
 : >"$root/dev/console"
 ln -s /proc/self/fd "$root/dev/fd"
-mkdir "$root/dev/shm"
+mkdir "$root/dev/pts" "$root/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
 mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
 
 # What a machine without hardware has no use for, and what would look for it.

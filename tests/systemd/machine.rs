@@ -54,13 +54,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Boots one. `None`: it cannot be done here and was told to be passed over.
-    #[track_caller]
-    pub(crate) fn boot() -> Option<Self> {
-        Self::boot_with(&[])
-    }
-
-    /// Boots one that has these files besides, with their paths there.
+    /// Boots one that has these files besides, with their paths there. `None`: it cannot be done here, and the
+    /// test was told to be passed over.
     #[track_caller]
     pub(crate) fn boot_with(files: &[(&Path, &str)]) -> Option<Self> {
         if let Err(why) = possible() {
@@ -184,6 +179,29 @@ impl Machine {
         });
     }
 
+    /// Writes a file there, folders included.
+    #[track_caller]
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let folder = Path::new(path)
+            .parent()
+            .expect("a file is in a folder")
+            .display()
+            .to_string();
+        self.sh(&format!(
+            "mkdir -p {folder} && cat > {path} <<'TEXT'\n{text}\nTEXT"
+        ));
+    }
+
+    /// Has the daemon started again after a failure in a tenth of a second, not in ten.
+    #[track_caller]
+    pub(crate) fn quick_restart(&self) {
+        self.write(
+            "/etc/systemd/system/telemetryd.service.d/quick.conf",
+            "[Service]\nRestartSec=100ms\n",
+        );
+        self.sh("systemctl daemon-reload");
+    }
+
     /// A property of a unit.
     #[track_caller]
     pub(crate) fn property(&self, unit: &str, property: &str) -> String {
@@ -238,7 +256,9 @@ fn held(script: &str, exit: Exit, machine: &Machine) -> String {
         exit.code,
         exit.stdout,
         exit.stderr,
-        machine.try_sh("journalctl --no-pager --quiet -n 60").stdout
+        machine
+            .try_sh("journalctl --no-pager --quiet -o cat -n 25")
+            .stdout
     );
     exit.stdout
 }

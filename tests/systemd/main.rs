@@ -5,4 +5,5 @@
 
 mod machine;
 
+mod all_users;
 mod one_user;

@@ -6,8 +6,8 @@ use crate::machine::{ALICE, ENDPOINT, Machine, package};
 #[track_caller]
 fn with_alice() -> Option<Machine> {
     let (_out, file) = package("0.1.0");
-    let machine = Machine::boot_with(&[(&file, "root/telemetryd.deb")])?;
-    machine.sh("dpkg --install /root/telemetryd.deb");
+    let machine = Machine::boot_with(&[(&file, "var/telemetryd.deb")])?;
+    machine.sh("dpkg --force-unsafe-io --install /var/telemetryd.deb");
     machine.start_endpoint();
     machine.sh("systemctl start manager@alice");
     machine.sh_as(

@@ -74,7 +74,8 @@ fn tests() -> Result<Command> {
     command
         .args(["--profile", profile, "--no-fail-fast"])
         .env("TELEMETRYD_BIN", programs.join("telemetryd"))
-        .env("TELEMETRYCTL_BIN", programs.join("telemetryctl"));
+        .env("TELEMETRYCTL_BIN", programs.join("telemetryctl"))
+        .env("XTASK_BIN", programs.join("xtask"));
     Ok(command)
 }
 
