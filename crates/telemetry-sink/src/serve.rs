@@ -70,7 +70,7 @@ async fn connection(tcp: TcpStream, state: Arc<State>) {
     let _ = tcp.set_nodelay(true);
     let stream = match &state.tls {
         None => Stream::Plain(tcp),
-        Some(tls) => match tokio::time::timeout(HEAD_TIMEOUT, tls.acceptor.accept(tcp)).await {
+        Some(tls) => match tokio::time::timeout(HEAD_TIMEOUT, tls.acceptor().accept(tcp)).await {
             Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
             Ok(Err(_)) | Err(_) => return,
         },

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::ring;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem};
 use thiserror::Error;
@@ -27,7 +28,7 @@ pub enum TlsError {
 /// A certificate to serve, checked. HTTP/2 and HTTP/1.1 are offered by ALPN.
 #[derive(Clone)]
 pub struct Tls {
-    pub(crate) acceptor: TlsAcceptor,
+    config: Arc<ServerConfig>,
 }
 
 impl std::fmt::Debug for Tls {
@@ -42,20 +43,68 @@ impl Tls {
     /// # Errors
     /// [`TlsError`], when they cannot be read or do not fit.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
-            .collect::<Result<_, _>>()
-            .map_err(TlsError::Pem)?;
-        if chain.is_empty() {
-            return Err(TlsError::Empty);
+        Self::made(chain, key, None)
+    }
+
+    /// The same, and only who shows a certificate of these authorities (PEM) is heard.
+    ///
+    /// # Errors
+    /// [`TlsError`], when they cannot be read or do not fit.
+    pub fn for_clients_of(chain: &[u8], key: &[u8], authorities: &[u8]) -> Result<Self, TlsError> {
+        Self::made(chain, key, Some(authorities))
+    }
+
+    /// Without HTTP/2.
+    #[must_use]
+    pub fn http1_only(self) -> Self {
+        let mut config = Arc::unwrap_or_clone(self.config);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self {
+            config: Arc::new(config),
         }
+    }
+
+    /// What accepts connections with it.
+    #[must_use]
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.config))
+    }
+
+    fn made(chain: &[u8], key: &[u8], authorities: Option<&[u8]>) -> Result<Self, TlsError> {
+        let chain = certificates(chain)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsError::Pem)?;
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(TlsError::Refused)?;
+        let builder = match authorities {
+            None => builder.with_no_client_auth(),
+            Some(authorities) => {
+                let mut roots = RootCertStore::empty();
+                for authority in certificates(authorities)? {
+                    roots.add(authority).map_err(TlsError::Refused)?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = verifier.build();
+                builder.with_client_cert_verifier(
+                    verifier.map_err(|error| TlsError::Refused(rustls::Error::General(error.to_string())))?,
+                )
+            }
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Refused)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self {
-            acceptor: TlsAcceptor::from(Arc::new(config)),
+            config: Arc::new(config),
         })
     }
+}
+
+fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(text)
+        .collect::<Result<_, _>>()
+        .map_err(TlsError::Pem)?;
+    if found.is_empty() {
+        return Err(TlsError::Empty);
+    }
+    Ok(found)
 }

@@ -2,8 +2,8 @@
 //!
 //! In the order of the module lines: waiting for a condition ([`mod@eventually`]); the place a test lives in
 //! ([`Home`]) and the programs that run there ([`Daemon`], [`Ctl`]); the two ends that they speak with, a
-//! tool's connection ([`Tool`]) and the endpoint ([`Collector`]); what goes wrong between ([`Proxy`],
-//! [`Authority`]); what goes through ([`Events`]); and the protocol's vectors ([`vectors`]).
+//! tool's connection ([`Tool`]) and the endpoint ([`Collector`]); what is or goes wrong between ([`Proxy`],
+//! [`ConnectProxy`], [`Authority`]); what goes through ([`Events`]); and the protocol's vectors ([`vectors`]).
 //!
 //! Everything here panics rather than returning an error: a test that cannot be set up has failed. The
 //! message says what was attempted and what was found.
@@ -26,6 +26,7 @@ mod tool;
 mod collector;
 mod port;
 
+mod connect_proxy;
 mod proxy;
 mod tls;
 
@@ -34,6 +35,7 @@ mod events;
 pub mod vectors;
 
 pub use collector::{Collector, CollectorBuilder};
+pub use connect_proxy::{ConnectProxy, Manners};
 pub use ctl::Ctl;
 pub use daemon::{Daemon, DaemonBuilder};
 pub use events::{Events, Line};

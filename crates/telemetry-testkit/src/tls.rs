@@ -1,11 +1,12 @@
-//! Certificates for an endpoint of a test: an authority of its own, and servers that are right, expired, or
-//! somebody else.
+//! Certificates for an endpoint of a test: an authority of its own, servers that are right, expired, or
+//! somebody else, and clients.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use telemetry_sink::Tls;
 use tempfile::TempDir;
@@ -58,6 +59,21 @@ impl Authority {
         }
     }
 
+    /// A client's certificate and key, for `tls.client_cert` and `tls.client_key`.
+    ///
+    /// # Panics
+    /// When they cannot be made.
+    #[must_use]
+    pub fn client(&self) -> Identity {
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "telemetryd test client");
+        params.use_authority_key_identifier_extension = true;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.signed(&params)
+    }
+
     /// Its own certificate, for `tls.ca_file`.
     #[must_use]
     pub fn ca_file(&self) -> PathBuf {
@@ -83,6 +99,10 @@ impl Authority {
             params.not_before = date_time_ymd(2001, 1, 1);
             params.not_after = date_time_ymd(2001, 12, 31);
         }
+        self.signed(&params)
+    }
+
+    fn signed(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key can be made");
         let certificate = params
             .signed_by(&key, &self.issuer)
@@ -93,7 +113,7 @@ impl Authority {
         }
     }
 
-    /// Writes a server's certificate and key beside the authority's: `(certificate, key)`.
+    /// Writes a certificate and key beside the authority's: `(certificate, key)`.
     ///
     /// # Panics
     /// When they cannot be written.
@@ -125,5 +145,16 @@ impl Identity {
     #[must_use]
     pub fn tls(&self) -> Tls {
         Tls::from_pem(self.chain.as_bytes(), self.key.as_bytes()).expect("a certificate and its own key")
+    }
+
+    /// The same, which hears only clients with a certificate of that authority.
+    ///
+    /// # Panics
+    /// When the authority's file is gone.
+    #[must_use]
+    pub fn tls_for_clients_of(&self, authority: &Authority) -> Tls {
+        let known = fs::read(authority.ca_file()).expect("the authority's own file");
+        Tls::for_clients_of(self.chain.as_bytes(), self.key.as_bytes(), &known)
+            .expect("a certificate and its own key")
     }
 }

@@ -4,7 +4,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -16,7 +16,9 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 
 use super::ANSWER_MAX;
-use super::stream::Stream;
+use super::failure::Failure;
+use super::stream::{Stream, Trail};
+use crate::verdict::Cause;
 
 type Body = Full<Bytes>;
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -31,7 +33,7 @@ enum Sender {
 pub(super) struct Connection {
     sender: Sender,
     driver: Driver,
-    received: Arc<AtomicU64>,
+    trail: Arc<Trail>,
 }
 
 impl Connection {
@@ -40,7 +42,7 @@ impl Connection {
     /// # Cancel safety
     /// Dropping it closes the stream.
     pub(super) async fn start(stream: Stream) -> hyper::Result<Self> {
-        let received = stream.received();
+        let trail = stream.trail();
         if stream.is_h2() {
             let tasks = Tasks::default();
             let (sender, connection) = http2::Builder::new(tasks.clone())
@@ -52,7 +54,7 @@ impl Connection {
             Ok(Self {
                 sender: Sender::Http2(sender),
                 driver: Driver::new(Box::pin(connection), tasks),
-                received,
+                trail,
             })
         } else {
             let (sender, connection) = http1::Builder::new()
@@ -63,7 +65,7 @@ impl Connection {
             Ok(Self {
                 sender: Sender::Http1(sender),
                 driver: Driver::new(Box::pin(connection), Tasks::default()),
-                received,
+                trail,
             })
         }
     }
@@ -75,7 +77,15 @@ impl Connection {
 
     /// Bytes received so far.
     pub(super) fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+        self.trail.received.load(Ordering::Relaxed)
+    }
+
+    /// What a failed request came to: TLS's own error, where that is behind it.
+    pub(super) fn failure(&self, attempted: &str, error: &hyper::Error, otherwise: Cause) -> Failure {
+        match self.trail.tls.get() {
+            Some(tls) => Failure::of(attempted, tls, Cause::Tls),
+            None => Failure::of(attempted, error, otherwise),
+        }
     }
 
     /// Whether it can take another request now: the server did not close it, as far as is known.
@@ -119,7 +129,7 @@ impl Connection {
         let Self {
             sender,
             mut driver,
-            received: _,
+            trail: _,
         } = self;
         drop(sender);
         driver.poll(&mut Context::from_waker(Waker::noop()));

@@ -64,7 +64,7 @@ impl Failure {
 }
 
 /// The TLS error that this level is or wraps (`source` of an `io::Error` skips the error that it wraps).
-fn tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+pub(super) fn tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
     error.downcast_ref::<rustls::Error>().or_else(|| {
         let wrapping = error.downcast_ref::<io::Error>()?;
         wrapping.get_ref()?.downcast_ref::<rustls::Error>()

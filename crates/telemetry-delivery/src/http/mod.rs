@@ -215,7 +215,9 @@ impl Client {
                     continue;
                 }
                 Err(error) => {
-                    return Err(Failure::of("waiting for the answer", &error, Cause::Protocol).into());
+                    return Err(connection
+                        .failure("waiting for the answer", &error, Cause::Protocol)
+                        .into());
                 }
             };
             progress.begin(Step::Http, "reading the answer");

@@ -145,13 +145,25 @@ impl Client {
         let stream = self.connect(&prepared, gate, progress).await?;
         ask(gate)?;
         progress.begin(Step::Http, "waiting for the answer to HEAD");
-        let failed =
-            |error: hyper::Error| Failure::of("waiting for the answer to HEAD", &error, Cause::Protocol);
-        let mut connection = Connection::start(stream).await.map_err(failed)?;
+        const WAITING: &str = "waiting for the answer to HEAD";
+        let mut connection = Connection::start(stream)
+            .await
+            .map_err(|error| Failure::of(WAITING, &error, Cause::Protocol))?;
         let authorization = prepared.credential.as_ref().map(|credential| &credential.header);
         let request = request::head(&self.target, &self.fixed, authorization, connection.is_h2())
             .map_err(|error| Failure::of("building the request", &error, Cause::Protocol))?;
-        let answer = connection.request(request).await.map_err(failed)?;
+        let answer = match connection.request(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let failure = connection.failure(WAITING, &error, Cause::Protocol);
+                if failure.cause == Cause::Tls {
+                    // With TLS 1.3 the server refuses our certificate after our half of the handshake.
+                    progress.ways.retain(|(step, _)| *step != Step::Tls);
+                    progress.step = Step::Tls;
+                }
+                return Err(failure.into());
+            }
+        };
         *server_time = answer
             .headers()
             .get(header::DATE)

@@ -1,16 +1,17 @@
-//! A byte stream to the endpoint, whatever it goes through, that counts what came from it: whether a byte of
-//! an answer came decides whether a kept connection's failure may be repaired at once.
+//! A byte stream to the endpoint, whatever it goes through, that keeps a trail of what came from it: whether a
+//! byte of an answer came decides whether a kept connection's failure may be repaired at once, and an error of
+//! TLS is kept as it is, for HTTP/2 passes on no more than its text.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
-use super::tls;
+use super::{failure, tls};
 
 /// TCP, or TLS over it (to a proxy), or TLS over that.
 pub(super) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -20,11 +21,20 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 /// One of them: what is spoken over it does not depend on which.
 pub(super) type Carrier = Box<dyn Bytes>;
 
+/// What came of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Trail {
+    /// Bytes received so far, TLS's own not counted.
+    pub(super) received: AtomicU64,
+    /// Why TLS ended, if it ended badly: above all, what the server says about our certificate.
+    pub(super) tls: OnceLock<rustls::Error>,
+}
+
 /// See the module's words.
 pub(super) struct Stream {
     carrier: Carrier,
     h2: bool,
-    received: Arc<AtomicU64>,
+    trail: Arc<Trail>,
 }
 
 impl Stream {
@@ -32,7 +42,7 @@ impl Stream {
         Self {
             carrier,
             h2: false,
-            received: Arc::default(),
+            trail: Arc::default(),
         }
     }
 
@@ -40,13 +50,13 @@ impl Stream {
         Self {
             h2: stream.get_ref().1.alpn_protocol() == Some(tls::H2),
             carrier: Box::new(stream),
-            received: Arc::default(),
+            trail: Arc::default(),
         }
     }
 
-    /// Bytes received so far, TLS's own not counted.
-    pub(super) fn received(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.received)
+    /// What comes of it.
+    pub(super) fn trail(&self) -> Arc<Trail> {
+        Arc::clone(&self.trail)
     }
 
     /// Whether the server chose HTTP/2.
@@ -60,8 +70,15 @@ impl AsyncRead for Stream {
         let this = self.get_mut();
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.carrier).poll_read(cx, buf);
-        this.received
+        let trail = &this.trail;
+        trail
+            .received
             .fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        if let Poll::Ready(Err(error)) = &polled
+            && let Some(error) = failure::tls(error)
+        {
+            let _ = trail.tls.set(error.clone());
+        }
         polled
     }
 }

@@ -7,6 +7,8 @@ mod answers;
 mod gate;
 mod http2;
 mod keep_alive;
+mod probe;
+mod proxy;
 mod secrets;
 mod server;
 mod tls;

@@ -9,7 +9,8 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use telemetry_delivery::{Cause, Client, Destination, HoldReason, Roots, Verdict};
+use telemetry_delivery::{Cause, Client, Destination, HoldReason, Identity, Roots, Verdict, tls_problems};
+use telemetry_testkit::{Authority as Ca, Collector, Flaw};
 use tokio_rustls::TlsAcceptor;
 
 use crate::server::{OK, Open, Peer, Server, batch, destination};
@@ -248,4 +249,135 @@ async fn a_ca_file_that_is_no_use_holds_and_is_named() {
             report.detail
         );
     }
+}
+
+#[tokio::test]
+async fn ca_only_file_trusts_nobody_else_and_ca_file_adds() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let server = answering(&authority.localhost(), b"http/1.1").await;
+    let mut destination = authority.trusted_by(&server);
+    for (roots, verdict) in [
+        (Roots::Only(authority.pem.path().to_owned()), Verdict::Delivered),
+        (
+            Roots::Only(other.pem.path().to_owned()),
+            Verdict::Retry(Cause::Tls),
+        ),
+    ] {
+        destination.tls.roots = roots;
+        let mut client = Client::new(&destination, "0.1.0").unwrap();
+        let report = client.send(&batch(), &Open).await;
+        assert_eq!(report.verdict, verdict, "{}", report.detail);
+    }
+}
+
+/// An endpoint that hears only clients of `authority`, and a destination that trusts it.
+fn asking(ca: &Ca, authority: &Ca, http2: bool) -> (Collector, Destination) {
+    let tls = ca.server(Flaw::None).tls_for_clients_of(authority);
+    let tls = if http2 { tls } else { tls.http1_only() };
+    let endpoint = Collector::builder().tls(tls).expect_any_tool().start();
+    let mut destination = destination(endpoint.url());
+    destination.tls.roots = Roots::Only(ca.ca_file());
+    (endpoint, destination)
+}
+
+fn identity((cert, key): (std::path::PathBuf, std::path::PathBuf)) -> Option<Identity> {
+    Some(Identity { cert, key })
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_gets_the_right_one_or_nothing() {
+    let (ca, clients, stranger) = (Ca::new(), Ca::new(), Ca::new());
+    for http2 in [true, false] {
+        let (endpoint, mut destination) = asking(&ca, &clients, http2);
+        for (files, told) in [
+            (None, "asks for a certificate of this machine"),
+            (
+                identity(stranger.write("client", &stranger.client())),
+                "refuses this machine's certificate",
+            ),
+        ] {
+            destination.tls.identity = files;
+            let mut client = Client::new(&destination, "0.1.0").unwrap();
+            let report = client.send(&batch(), &Open).await;
+            // With TLS 1.3 the server refuses after the client's handshake; a request may be under way.
+            assert!(
+                matches!(report.verdict, Verdict::Retry(Cause::Tls | Cause::Reset)),
+                "{report:?}"
+            );
+            if report.verdict == Verdict::Retry(Cause::Tls) {
+                assert!(report.detail.contains(told), "{}", report.detail);
+            }
+        }
+        assert!(endpoint.requests().is_empty());
+        destination.tls.identity = identity(clients.write("client", &clients.client()));
+        let mut client = Client::new(&destination, "0.1.0").unwrap();
+        let report = client.send(&batch(), &Open).await;
+        assert_eq!(report.verdict, Verdict::Delivered, "{}", report.detail);
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_no_use_are_named_with_what_is_wrong_and_hold() {
+    let ca = Ca::new();
+    let client = ca.client();
+    let (cert, key) = ca.write("client", &client);
+    let (_, other_key) = ca.write("other", &ca.client());
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let empty = file("empty.pem", "");
+    let torn = file("torn.pem", &client.key[..client.key.len() / 2]);
+    let no_der = file(
+        "no-der.pem",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
+    let locked = file(
+        "locked.pem",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    );
+    let missing = folder.path().join("missing.pem");
+    for (cert_file, key_file, told) in [
+        (&missing, &key, "client_cert {} cannot be read"),
+        (&empty, &key, "client_cert {} holds no PEM certificate"),
+        (&no_der, &key, "client_cert {} holds a certificate that is none"),
+        (&cert, &missing, "client_key {} cannot be read"),
+        (&cert, &empty, "client_key {} holds no PEM private key"),
+        (&cert, &torn, "client_key {} is not valid PEM"),
+        (&cert, &locked, "client_key {} is encrypted"),
+        (
+            &cert,
+            &other_key,
+            "client_key {} is not the key of the certificate",
+        ),
+    ] {
+        let mut destination = destination("https://127.0.0.1:1/");
+        destination.tls.identity = identity((cert_file.clone(), key_file.clone()));
+        let at_fault = if told.starts_with("client_cert") {
+            cert_file
+        } else {
+            key_file
+        };
+        let told = told.replace("{}", &at_fault.display().to_string());
+        let problems = tls_problems(&destination);
+        assert!(
+            problems.len() == 1 && problems[0].starts_with(&told),
+            "{problems:?}"
+        );
+        let mut client = Client::new(&destination, "0.1.0").unwrap();
+        let report = client.send(&batch(), &Open).await;
+        let held = Verdict::Hold(HoldReason::ClientCertificate);
+        assert_eq!(
+            (report.verdict, report.detail.as_str()),
+            (held, problems[0].as_str())
+        );
+    }
+    let mut good = destination("https://127.0.0.1:1/");
+    good.tls.identity = identity((cert, key));
+    good.tls.roots = Roots::Only(ca.ca_file());
+    assert!(tls_problems(&good).is_empty());
+    good.tls.roots = Roots::SystemAnd(no_der);
+    assert!(tls_problems(&good)[0].contains("ca_file") && tls_problems(&good)[0].contains("number 1"));
 }
