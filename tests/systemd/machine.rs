@@ -350,6 +350,12 @@ fn skipped(why: &str) {
 /// Makes a .deb of the programs that the other tests use.
 #[track_caller]
 pub(crate) fn package(version: &str) -> (TempDir, PathBuf) {
+    packed("deb", version)
+}
+
+/// Makes a package of either kind.
+#[track_caller]
+pub(crate) fn packed(kind: &str, version: &str) -> (TempDir, PathBuf) {
     let out = TempDir::with_prefix("tmd-package").expect("a temporary directory can be made");
     let daemon = telemetryd();
     let programs = daemon.parent().expect("a program is in a directory");
@@ -360,7 +366,7 @@ pub(crate) fn package(version: &str) -> (TempDir, PathBuf) {
     );
     let xtask = std::env::var_os("XTASK_BIN").map_or_else(|| programs.join("xtask"), PathBuf::from);
     let mut command = Command::new(&xtask);
-    command.args(["package", "deb", "--plain", "--version", version]);
+    command.args(["package", kind, "--plain", "--version", version]);
     command
         .arg("--programs")
         .arg(programs)

@@ -7,3 +7,4 @@ mod machine;
 
 mod all_users;
 mod one_user;
+mod packages;
