@@ -12,6 +12,7 @@ mod vectors;
 
 mod captures;
 mod delivery;
+mod network;
 mod secrets;
 
 mod clients;

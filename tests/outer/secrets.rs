@@ -227,7 +227,7 @@ fn a_credential_is_in_the_request_and_nowhere_else_however_it_was_given() {
         let endpoint = Collector::builder().script(script).expect_tool(TOOL).start();
         let url = format!("{}?key={SECRET}", endpoint.url());
         let config = format!(
-            "[daemon]\nlog = \"trace\"\n{}auth = {{ {kind} = \"{value}\" }}\nheaders = {{ X-Api-Key = \"{SECRET}\" }}\n",
+            "[daemon]\nlog = \"trace\"\n{}auth = {{ {kind} = \"{value}\" }}\nheaders = {{ X-Api-Key = \"{SECRET}\" }}\nproxy = \"http://user:{SECRET}@127.0.0.1:9\"\n",
             destination(&url, TOLD)
         );
         home.write_config(&config);

@@ -45,9 +45,11 @@ impl Authority {
     pub fn new() -> Self {
         let folder = TempDir::with_prefix("tmd-ca").expect("a temporary directory can be made");
         let mut params = CertificateParams::default();
+        // Authorities of one name would be told apart by their signatures alone.
+        let own = folder.path().file_name().unwrap_or_default().to_string_lossy();
         params
             .distinguished_name
-            .push(DnType::CommonName, "telemetryd test authority");
+            .push(DnType::CommonName, format!("telemetryd test authority {own}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key can be made");
