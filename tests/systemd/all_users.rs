@@ -13,7 +13,7 @@ const ROOTS: &str = concat!("/ro", "ot/y");
 fn installed() -> Option<Machine> {
     let (_out, file) = package("0.1.0");
     let machine = Machine::boot_with(&[(&file, "var/telemetryd.deb")])?;
-    machine.sh("dpkg --force-unsafe-io --install /var/telemetryd.deb");
+    machine.sh("dpkg --install /var/telemetryd.deb");
     machine.write(
         "/etc/telemetryd/tools.d/demo.toml",
         "name = \"demo\"\nconsent = \"opt-out\"\nevents = \"any\"\n",

@@ -7,7 +7,7 @@ use crate::machine::{ALICE, ENDPOINT, Machine, package};
 fn with_alice() -> Option<Machine> {
     let (_out, file) = package("0.1.0");
     let machine = Machine::boot_with(&[(&file, "var/telemetryd.deb")])?;
-    machine.sh("dpkg --force-unsafe-io --install /var/telemetryd.deb");
+    machine.sh("dpkg --install /var/telemetryd.deb");
     machine.start_endpoint();
     machine.sh("systemctl start manager@alice");
     machine.sh_as(
