@@ -8,6 +8,7 @@ mod arrows;
 mod files;
 mod invariants;
 mod laws;
+mod managers;
 mod pages;
 mod services;
 mod tree;
