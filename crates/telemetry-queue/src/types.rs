@@ -85,7 +85,12 @@ pub struct Append {
     pub synced: bool,
     /// When they were received.
     pub at: Moment,
+    /// Dropped when they have been answered: something that the sender holds until then.
+    pub ticket: Option<Ticket>,
 }
+
+/// What a sender holds as long as the queue has its events in hand; the queue looks at nothing of it.
+pub type Ticket = Arc<dyn std::any::Any + Send + Sync>;
 
 /// What became of one appended event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

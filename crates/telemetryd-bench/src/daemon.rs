@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::clock;
 use crate::lines::TOOL;
 use crate::process::Process;
+use crate::scenario::neighbours;
 
 /// A start, an answer or an end that takes longer is a failure of this program's run.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) compression: &'static str,
     /// `destinations.default.batch.max_wait`; `None` for its default.
     pub(crate) max_wait: Option<&'static str>,
+    /// For all users, at default limits.
+    pub(crate) system: bool,
 }
 
 impl Settings {
@@ -39,6 +42,7 @@ impl Settings {
             url: url.to_owned(),
             compression: "gzip",
             max_wait: None,
+            system: false,
         }
     }
 
@@ -48,10 +52,14 @@ impl Settings {
             .max_wait
             .map(|wait| format!("batch.max_wait = \"{wait}\"\n"))
             .unwrap_or_default();
+        let queue = if self.system {
+            ""
+        } else {
+            "[queue]\nmax_bytes = \"4GiB\"\nmax_bytes_per_tool = \"4GiB\"\n\n"
+        };
         format!(
             "[daemon]\nshutdown_drain = \"0s\"\nlog = \"warn\"\n\n\
-             [queue]\nmax_bytes = \"4GiB\"\nmax_bytes_per_tool = \"4GiB\"\n\n\
-             [destinations.default]\nurl = \"{}\"\ncompression = \"{}\"\nretry.initial = \"50ms\"\n\
+             {queue}[destinations.default]\nurl = \"{}\"\ncompression = \"{}\"\nretry.initial = \"50ms\"\n\
              retry.spread = \"0s\"\n{max_wait}",
             self.url, self.compression
         )
@@ -62,6 +70,7 @@ impl Settings {
 #[derive(Debug)]
 pub(crate) struct Home {
     root: TempDir,
+    system: bool,
     program: PathBuf,
 }
 
@@ -78,20 +87,26 @@ impl Home {
         let home = Self {
             root,
             program: program.to_owned(),
+            system: settings.system,
         };
-        for folder in ["config", "state", "machine", "data/telemetryd/tools.d"] {
+        for folder in ["config", "state", "machine"] {
             fs::create_dir_all(home.at(folder))?;
         }
-        for private in ["state", "."] {
-            fs::set_permissions(home.at(private), fs::Permissions::from_mode(0o700))?;
+        let root = if settings.system { 0o711 } else { 0o700 };
+        for (folder, mode) in [("state", 0o700), (".", root)] {
+            fs::set_permissions(home.at(folder), fs::Permissions::from_mode(mode))?;
         }
-        let manifest = format!(
-            "name = \"{TOOL}\"\nabout = \"events of the bench\"\nconsent = \"opt-out\"\ndestination = \"default\"\nevents = \"any\"\n"
-        );
-        fs::write(
-            home.at("data/telemetryd/tools.d").join(format!("{TOOL}.toml")),
-            manifest,
-        )?;
+        let (tools_dir, tools) = match settings.system {
+            true => ("config/tools.d", (0..64).map(neighbours::tool).collect()),
+            false => ("data/telemetryd/tools.d", Vec::new()),
+        };
+        fs::create_dir_all(home.at(tools_dir))?;
+        for tool in std::iter::once(TOOL.to_owned()).chain(tools) {
+            let manifest = format!(
+                "name = \"{tool}\"\nabout = \"events of the bench\"\nconsent = \"opt-out\"\ndestination = \"default\"\nevents = \"any\"\n"
+            );
+            fs::write(home.at(tools_dir).join(format!("{tool}.toml")), manifest)?;
+        }
         fs::write(home.at("config/config.toml"), settings.text())?;
         Ok(home)
     }
@@ -149,6 +164,7 @@ impl Home {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command
+            .args(self.system.then_some("--system"))
             .env("HOME", self.root.path())
             .env("XDG_DATA_HOME", self.at("data"))
             .env(place::CONFIG_DIR_VARIABLE, self.at("config"))

@@ -75,12 +75,23 @@ enum What {
     Start,
     /// kill -9 at random moments and at named points: what is lost, what comes twice, the books
     Kill,
+    /// What one user's flood does to another's latency (root: it plays two users)
+    Neighbours,
 }
 
 /// A scenario.
 type Run = fn(&Bench, &mut Report) -> Result<()>;
 
 fn main() -> ExitCode {
+    if let Some(played) = scenario::neighbours::part() {
+        return match played {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                report::tell(&error);
+                ExitCode::FAILURE
+            }
+        };
+    }
     let flags = Flags::parse();
     match story(&flags) {
         Ok(false) => ExitCode::SUCCESS,
@@ -115,7 +126,7 @@ fn story(flags: &Flags) -> Result<bool> {
     };
     let mut report = Report::new(flags.json);
     report.machine(&machine::facts(&bench.directory))?;
-    let all: [(What, Run); 7] = [
+    let all: [(What, Run); 8] = [
         (What::Limits, scenario::limits::run),
         (What::Throughput, scenario::throughput::run),
         (What::Latency, scenario::latency::run),
@@ -123,6 +134,7 @@ fn story(flags: &Flags) -> Result<bool> {
         (What::Drain, scenario::drain::run),
         (What::Start, scenario::start::run),
         (What::Kill, scenario::kill::run),
+        (What::Neighbours, scenario::neighbours::run),
     ];
     for (what, run) in all {
         if flags.what == What::All || flags.what == what {

@@ -15,6 +15,8 @@ pub(crate) struct Scale {
     pub(crate) clients: usize,
     /// Rounds of `latency`.
     pub(crate) latency_rounds: usize,
+    /// Visits of the quiet user in one round of `neighbours`.
+    pub(crate) visits: usize,
     /// Clients in a row, none of whose events may be lost.
     pub(crate) in_a_row: usize,
     /// Clients that are connected at once.
@@ -39,6 +41,7 @@ impl Scale {
         rounds: 5,
         clients: 1000,
         latency_rounds: 3,
+        visits: 500,
         in_a_row: 3000,
         at_once: 2000,
         idle: Duration::from_secs(20),
@@ -55,6 +58,7 @@ impl Scale {
         rounds: 1,
         clients: 50,
         latency_rounds: 1,
+        visits: 20,
         in_a_row: 100,
         at_once: 100,
         idle: Duration::from_secs(1),

@@ -13,6 +13,8 @@ pub(crate) mod start;
 
 pub(crate) mod kill;
 
+pub(crate) mod neighbours;
+
 use std::path::PathBuf;
 
 use anyhow::Result;

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use telemetry_queue::Ticket;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -11,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::answers::{Answers, Reply};
 use super::frame::Framer;
 use super::intake::{Intake, LINES, Reading};
+use super::users::{PACE, Seat, TURN_BYTES, TURN_LINES};
 use super::{Peer, Shared};
 use crate::config::Checked;
 use crate::phase::Phase;
@@ -21,7 +23,7 @@ const READ: usize = 64 * 1024;
 pub(super) const OUTSTANDING: usize = 8192;
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: UnixStream, peer: Peer, shared: &Arc<Shared>) {
+pub(super) async fn serve(stream: UnixStream, peer: Peer, seat: Option<&Seat>, shared: &Arc<Shared>) {
     let (read, write) = stream.into_split();
     let (sender, replies) = mpsc::channel(OUTSTANDING);
     let (ended, reader_ended) = watch::channel(false);
@@ -40,6 +42,7 @@ pub(super) async fn serve(stream: UnixStream, peer: Peer, shared: &Arc<Shared>) 
         Reader {
             read: &read,
             peer,
+            seat,
             shared,
             replies: &sender,
             room: &room,
@@ -61,6 +64,7 @@ pub(super) async fn serve(stream: UnixStream, peer: Peer, shared: &Arc<Shared>) 
 struct Reader<'c> {
     read: &'c OwnedReadHalf,
     peer: Peer,
+    seat: Option<&'c Seat>,
     shared: &'c Arc<Shared>,
     replies: &'c mpsc::Sender<Reply>,
     room: &'c Semaphore,
@@ -97,7 +101,7 @@ impl Reader<'_> {
                     () = crate::phase::reached(&mut phase, Phase::Closing) => continue,
                 }
             }
-            let mut buffer = Vec::with_capacity(READ);
+            let mut buffer = Vec::with_capacity(self.seat.map_or(READ, |_| TURN_BYTES));
             let read = if closing {
                 // The kernel is asked, not what is remembered of it: a connection that was just accepted is
                 // not known to be readable yet.
@@ -115,26 +119,45 @@ impl Reader<'_> {
         }
     }
 
+    /// Lets others come to their turn; who is noisy waits a little longer, but not when the daemon closes.
+    async fn give_way(&self, noisy: bool) {
+        if noisy && *self.shared.phase.borrow() == Phase::Running {
+            tokio::time::sleep(PACE).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Some lines at a time, each time by the policy of that moment (I3). `None`: nobody answers any more.
     async fn lines(&self, bytes: &[u8], framer: &mut Framer, intake: &mut Intake<'_>) -> Option<()> {
         let mut at = 0;
         while at < bytes.len() {
+            let turn = match self.seat {
+                Some(seat) => Some(seat.turn().await?),
+                None => None,
+            };
             // Room first, so that nothing waits between the decision and the queue.
             let lines = u32::try_from(LINES).unwrap_or(u32::MAX) + 1;
             let mut room = self.room.acquire_many(lines).await.ok()?;
             let settings: Arc<Checked> = Arc::clone(&self.shared.settings.borrow());
             let policy = self.shared.consent.of(self.peer.uid);
             let left = bytes.len() - at;
-            let mut reading = Reading::new(&policy, &settings.limits, self.shared.clock.now(), left);
+            let now = self.shared.clock.now();
+            let mut reading = Reading::new(&policy, &settings.limits, now, left);
+            if turn.is_some() {
+                reading.most = TURN_LINES;
+            }
             at += framer.lines(&bytes[at..], settings.limits.max_event_bytes, |frame| {
                 intake.line(&frame, &mut reading)
             });
             let Reading {
-                append,
+                mut append,
                 slots,
                 control,
+                over_rate,
                 ..
             } = reading;
+            append.ticket = turn.clone().map(|turn| turn as Ticket);
             let used = slots.len() + usize::from(control.is_some());
             if let Some(used) = room.split(used) {
                 // Given back as the answers are made.
@@ -150,6 +173,10 @@ impl Reader<'_> {
             }
             if let Some(request) = control {
                 self.replies.send(Reply::Control(request)).await.ok()?;
+            }
+            if let (Some(seat), Some(turn)) = (self.seat, turn) {
+                self.give_way(over_rate || seat.busy()).await;
+                drop(turn);
             }
         }
         Some(())

@@ -60,6 +60,12 @@ pub(super) struct Reading<'r> {
     pub(super) slots: Vec<Slot>,
     /// The control request that ended the reading, or why it is none.
     pub(super) control: Option<Result<Control, Rejected>>,
+    /// Lines that are enough.
+    pub(super) most: usize,
+    /// Lines so far, those without an answer too.
+    lines: usize,
+    /// One was over the rate.
+    pub(super) over_rate: bool,
 }
 
 impl<'r> Reading<'r> {
@@ -76,6 +82,9 @@ impl<'r> Reading<'r> {
             append,
             slots: Vec::new(),
             control: None,
+            most: LINES,
+            lines: 0,
+            over_rate: false,
         }
     }
 
@@ -97,7 +106,8 @@ impl<'s> Intake<'s> {
     /// One line; breaks after a control request, or when there are enough.
     pub(super) fn line(&mut self, frame: &Frame<'_>, reading: &mut Reading<'_>) -> ControlFlow<()> {
         self.take(frame, reading);
-        match reading.control.is_some() || reading.slots.len() >= LINES {
+        reading.lines += 1;
+        match reading.control.is_some() || reading.lines >= reading.most {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
@@ -161,6 +171,7 @@ impl<'s> Intake<'s> {
             let granted = rates.take(uid, event.tool, rate, reading.at);
             drop(rates);
             if !granted {
+                reading.over_rate = true;
                 let message = format!(
                     "more than {} events a second, {} at once (limits.rate)",
                     rate.per_second, rate.burst

@@ -10,10 +10,13 @@ mod frame;
 mod ids;
 mod intake;
 mod rate;
+mod users;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use telemetry_protocol::answer;
+use telemetry_protocol::reason::ErrorCode;
 use telemetry_queue::Queue;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -23,6 +26,7 @@ use tracing::{debug, warn};
 pub use self::answers::{Answers, Ended};
 use self::ids::Ids;
 use self::rate::Rates;
+use self::users::{Seat, Users};
 use crate::clock::Clock;
 use crate::config::Checked;
 use crate::consent::Consent;
@@ -67,6 +71,7 @@ pub struct Shared {
     pub open: watch::Sender<usize>,
     ids: Mutex<Ids>,
     rates: Mutex<Rates>,
+    users: Arc<Users>,
 }
 
 /// What [`Shared`] is made of.
@@ -117,6 +122,7 @@ impl Shared {
             open,
             ids,
             rates,
+            users: Arc::default(),
         }
     }
 }
@@ -180,14 +186,38 @@ fn admit(stream: UnixStream, shared: &Arc<Shared>, connections: &mut JoinSet<()>
         warn!(uid = peer.uid, "a connection of another user was closed");
         return;
     }
+    let Ok(seat) = seat(peer, shared) else {
+        return turn_away(&stream, peer, shared);
+    };
     debug!(uid = peer.uid, pid = peer.pid, "connection");
     shared.counters.connections.add(1);
     let open = Open::one(&shared.open);
     let shared = Arc::clone(shared);
     connections.spawn(async move {
-        connection::serve(stream, peer, &shared).await;
-        drop(open);
+        connection::serve(stream, peer, seat.as_ref(), &shared).await;
+        drop((open, seat));
     });
+}
+
+/// The user has as many connections as it may.
+struct Crowd;
+
+/// A seat among the user's own; a user's daemon has but one user, and no seats.
+fn seat(peer: Peer, shared: &Shared) -> Result<Option<Seat>, Crowd> {
+    if shared.uid.is_some() {
+        return Ok(None);
+    }
+    let most = shared.settings.borrow().limits.max_connections_per_user;
+    shared.users.seat(peer.uid, most).map(Some).ok_or(Crowd)
+}
+
+/// Says why, if that can be said at once, and closes.
+fn turn_away(stream: &UnixStream, peer: Peer, shared: &Shared) {
+    shared.counters.refuse(ErrorCode::RateLimited);
+    debug!(uid = peer.uid, "a user has as many connections as it may");
+    let most = shared.settings.borrow().limits.max_connections_per_user;
+    let message = format!("this user has {most} connections already (limits.max_connections_per_user)");
+    let _ = rustix::io::write(stream, &answer::error(ErrorCode::RateLimited, &message));
 }
 
 /// Counts a connection for as long as it lives, however it ends.

@@ -1,0 +1,241 @@
+//! `neighbours`: what one user's flood does to another's latency, in a machine-wide daemon. Each user is a process
+//! of this program with a uid of its own: the credentials of a socket are those of who connected it.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::event::{PollFd, PollFlags, poll};
+use serde_json::{Value, json};
+
+use super::Bench;
+use crate::bare::socket::visit;
+use crate::clock;
+use crate::daemon::Settings;
+use crate::endpoint::Endpoint;
+use crate::figure::{Figure, Wanted, percentile};
+use crate::lines::{Ack, LINE, Lines};
+use crate::report::Report;
+
+/// Says to a process of this program which part it plays.
+const PART: &str = "TELEMETRYD_BENCH_PART";
+const SOCKET: &str = "TELEMETRYD_BENCH_SOCKET";
+
+/// Two users that exist nowhere.
+const QUIET: u32 = 64_001;
+const NOISY: u32 = 64_002;
+
+/// As many connections as a user may have (`limits.max_connections_per_user`).
+const CONNECTIONS: usize = 64;
+
+/// Between two visits of the quiet user: together with the visit less than `limits.rate` allows.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// How long the flood goes on before anything is measured: past the burst that the rate allows.
+const WARM: Duration = Duration::from_secs(1);
+
+/// Tools of the noisy user: one, over its rate at once, and as many as the queue takes of a user.
+const FLOODS: [(usize, &str); 2] = [(1, "a flood of one tool"), (64, "a flood of 64 tools")];
+
+/// The name of the noisy user's tool of that number.
+pub(crate) fn tool(number: usize) -> String {
+    format!("noise{number}")
+}
+
+/// Plays a part, where this process has one.
+pub(crate) fn part() -> Option<Result<()>> {
+    let part = std::env::var(PART).ok()?;
+    let socket = PathBuf::from(std::env::var_os(SOCKET)?);
+    Some(match part.split_once(' ') {
+        Some(("quiet", clients)) => quiet(&socket, clients.parse().unwrap_or(1)),
+        Some(("noisy", tools)) => noisy(&socket, tools.parse().unwrap_or(1)),
+        _ => Err(anyhow::anyhow!("no part {part:?}")),
+    })
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When the daemon fails.
+pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    report.begin("neighbours");
+    if !rustix::process::geteuid().is_root() {
+        report.note("not measured: two users are needed, and only root can be them".to_owned());
+        return Ok(());
+    }
+    let endpoint = Endpoint::new()?;
+    let settings = Settings {
+        system: true,
+        ..Settings::to(&endpoint.url())
+    };
+    let home = bench.home(&settings)?;
+    let daemon = home.start()?;
+    let mut quiet = Quiet::start(&daemon.socket(), bench.scale.visits)?;
+    quiet.times()?;
+    for (tools, name) in FLOODS {
+        let (mut alone, mut beside) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
+        for _ in 0..bench.rounds(bench.scale.latency_rounds) {
+            let times = quiet.times()?;
+            alone[0].push(percentile(&times, 0.5));
+            alone[1].push(percentile(&times, 0.95));
+            let flood = Part::start("noisy", tools, &daemon.socket(), NOISY)?;
+            clock::pause(WARM);
+            let times = quiet.times()?;
+            drop(flood);
+            beside[0].push(percentile(&times, 0.5));
+            beside[1].push(percentile(&times, 0.95));
+        }
+        for (which, share) in ["p50", "p95"].into_iter().enumerate() {
+            report.figure(Figure::new(
+                format!("a quiet user alone: {share}"),
+                "µs",
+                &alone[which],
+            ));
+            report.figure(
+                Figure::new(format!("beside {name}: {share}"), "µs", &beside[which])
+                    .beside("alone", &alone[which])
+                    .wanted(Wanted::RatioAtMost(2.0)),
+            );
+        }
+    }
+    let status = daemon.order(&json!({ "op": "status", "all_users": true }))?;
+    let of = |uid: u32, column: &str| -> u64 {
+        let books = status["books"].as_array().into_iter().flatten();
+        let own = books.filter(|book| book["uid"] == uid);
+        own.filter_map(|book| book[column].as_u64()).sum()
+    };
+    report.check(
+        of(QUIET, "accepted") == quiet.sent && of(QUIET, "evicted") == 0,
+        || format!("the quiet user sent {}, the books say {status}", quiet.sent),
+    );
+    report.note(format!(
+        "the noisy user: {CONNECTIONS} connections that never pause; {} of its events were accepted",
+        of(NOISY, "accepted")
+    ));
+    drop(quiet);
+    daemon.term()
+}
+
+/// A process of this program that plays a part as another user. Dropped, it is killed and reaped.
+struct Part(Child);
+
+impl Part {
+    fn start(part: &str, number: usize, socket: &Path, uid: u32) -> Result<Self> {
+        let child = Command::new(std::env::current_exe()?)
+            .env(PART, format!("{part} {number}"))
+            .env(SOCKET, socket)
+            .uid(uid)
+            .gid(uid)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start a process as another user")?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The quiet user, asked from here.
+struct Quiet {
+    part: Part,
+    answers: BufReader<std::process::ChildStdout>,
+    sent: u64,
+}
+
+impl Quiet {
+    fn start(socket: &Path, visits: usize) -> Result<Self> {
+        let mut part = Part::start("quiet", visits, socket, QUIET)?;
+        let answers = part.0.stdout.take().context("a pipe")?;
+        let (answers, sent) = (BufReader::new(answers), 0);
+        Ok(Self { part, answers, sent })
+    }
+
+    /// The times of its next visits, in microseconds.
+    fn times(&mut self) -> Result<Vec<f64>> {
+        let asked = self.part.0.stdin.as_mut().context("a pipe")?;
+        asked.write_all(b"go\n")?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        let times: Vec<Value> = serde_json::from_str(&line).context("the quiet user has gone")?;
+        self.sent += times.len() as u64;
+        Ok(times.iter().filter_map(Value::as_f64).collect())
+    }
+}
+
+/// The quiet user: so many visits each time it is asked.
+fn quiet(socket: &Path, visits: usize) -> Result<()> {
+    let mut made = Lines::new(Ack::Queued);
+    let mut line = Vec::new();
+    for asked in std::io::stdin().lock().lines() {
+        asked?;
+        let mut times = Vec::with_capacity(visits);
+        for _ in 0..visits {
+            line.clear();
+            made.push(&mut line);
+            times.push(visit(socket, &line, true)?);
+            clock::pause(PAUSE);
+        }
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", json!(times))?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// The noisy user: writes wherever it can, reads whatever comes, until it is killed.
+fn noisy(socket: &Path, tools: usize) -> Result<()> {
+    let streams: Result<Vec<UnixStream>> = (0..CONNECTIONS)
+        .map(|_| {
+            let stream = UnixStream::connect(socket)?;
+            stream.set_nonblocking(true)?;
+            Ok(stream)
+        })
+        .collect();
+    let mut streams = streams?;
+    let blocks: Vec<Vec<u8>> = (0..CONNECTIONS)
+        .map(|number| block(&tool(number % tools)))
+        .collect();
+    let mut written = vec![0; CONNECTIONS];
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let ready: Vec<PollFlags> = {
+            let mut wanted: Vec<PollFd<'_>> = streams
+                .iter()
+                .map(|stream| PollFd::new(stream, PollFlags::IN | PollFlags::OUT))
+                .collect();
+            poll(&mut wanted, None)?;
+            wanted.iter().map(PollFd::revents).collect()
+        };
+        for (at, ready) in ready.into_iter().enumerate() {
+            let stream = &mut streams[at];
+            if ready.contains(PollFlags::IN) {
+                ensure!(stream.read(&mut buffer)? > 0, "the daemon closed a connection");
+            }
+            if ready.contains(PollFlags::OUT) {
+                match stream.write(&blocks[at][written[at]..]) {
+                    Ok(bytes) => written[at] = (written[at] + bytes) % blocks[at].len(),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => bail!("cannot write: {error}"),
+                }
+            }
+        }
+    }
+}
+
+/// Whole lines without ids, so that none is a duplicate.
+fn block(tool: &str) -> Vec<u8> {
+    let begin = format!(r#"{{"tool":"{tool}","event":"noise","properties":{{"note":""#);
+    let filler = "x".repeat(LINE.saturating_sub(begin.len() + 3));
+    format!("{begin}{filler}\"}}}}\n").repeat(128).into_bytes()
+}
