@@ -118,6 +118,25 @@ impl Dirs {
     }
 }
 
+/// The name of the network file system whose type statfs(2) says (Linux, `include/uapi/linux/magic.h` and the
+/// file systems' own); `None`: it is local, as far as is known. SQLite's locks and WAL cannot be trusted on one.
+#[must_use]
+pub const fn network_file_system(statfs_type: u32) -> Option<&'static str> {
+    match statfs_type {
+        0x6969 => Some("NFS"),
+        0x517B | 0xFF53_4D42 | 0xFE53_4D42 => Some("SMB"),
+        0x0102_1997 => Some("9P"),
+        0x00C3_6400 => Some("Ceph"),
+        0x5346_414F | 0x6B41_4653 => Some("AFS"),
+        0x7375_7245 => Some("Coda"),
+        0x0BD0_0BD0 => Some("Lustre"),
+        0x564C => Some("NCP"),
+        0x0116_1970 => Some("GFS2"),
+        0x7461_636F => Some("OCFS2"),
+        _ => None,
+    }
+}
+
 /// What the environment says about sockets.
 #[derive(Clone, Debug, Default)]
 pub struct SocketFacts {

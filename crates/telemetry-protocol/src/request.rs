@@ -97,6 +97,7 @@ pub enum Control {
     Config,
     Doctor {
         all_users: bool,
+        probe: bool,
     },
     Reload,
     Stop {
@@ -185,6 +186,7 @@ impl Control {
             "config" => Self::Config,
             "doctor" => Self::Doctor {
                 all_users: keys.flag("all_users")?,
+                probe: keys.flag("probe")?,
             },
             "reload" => Self::Reload,
             "stop" => Self::Stop {
@@ -209,7 +211,7 @@ impl Control {
             | Self::Queue { all_users, .. }
             | Self::Sent { all_users, .. }
             | Self::Tail { all_users, .. }
-            | Self::Doctor { all_users } => *all_users,
+            | Self::Doctor { all_users, .. } => *all_users,
             _ => false,
         }
     }

@@ -59,24 +59,12 @@ pub fn take(local: &Path, uid: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The name of the network file system that `path` is on. Numbers: statfs(2), Linux `include/uapi/linux/magic.h`.
+/// The name of the network file system that `path` is on.
 #[cfg(target_os = "linux")]
 fn network_file_system(path: &Path) -> Option<&'static str> {
     let kind = rustix::fs::statfs(path).ok()?.f_type;
     // `f_type` is signed on some architectures.
-    match u32::try_from(kind & 0xFFFF_FFFF).ok()? {
-        0x6969 => Some("NFS"),
-        0x517B | 0xFF53_4D42 | 0xFE53_4D42 => Some("SMB"),
-        0x0102_1997 => Some("9P"),
-        0x00C3_6400 => Some("Ceph"),
-        0x5346_414F | 0x6B41_4653 => Some("AFS"),
-        0x7375_7245 => Some("Coda"),
-        0x0BD0_0BD0 => Some("Lustre"),
-        0x564C => Some("NCP"),
-        0x0116_1970 => Some("GFS2"),
-        0x7461_636F => Some("OCFS2"),
-        _ => None,
-    }
+    telemetry_protocol::place::network_file_system(u32::try_from(kind & 0xFFFF_FFFF).ok()?)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -32,6 +32,8 @@ impl Caller {
             Control::Reload => Some("reload"),
             Control::Pause { .. } => Some("pause"),
             Control::Resume { .. } => Some("resume"),
+            // It goes to every destination, with the daemon's credentials.
+            Control::Doctor { probe: true, .. } => Some("doctor with probe"),
             _ => None,
         };
         if let Some(op) = roots.filter(|_| uid != ROOT) {
@@ -95,6 +97,8 @@ mod tests {
             assert!(refused.starts_with(op) && refused.contains("root's"), "{refused}");
             assert!(ask(&line, 0, Mode::System).is_ok(), "{op}");
         }
+        let probe = r#"{"op":"doctor","probe":true}"#;
+        assert!(ask(probe, 7, Mode::System).is_err() && ask(probe, 0, Mode::System).is_ok());
         let register = r#"{"op":"register","manifest":""}"#;
         assert!(ask(register, 0, Mode::System).is_err());
         assert!(ask(register, 0, Mode::User).is_ok());

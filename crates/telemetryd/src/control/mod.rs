@@ -8,6 +8,7 @@ mod consent;
 mod doctor;
 mod live;
 mod metrics;
+mod probe;
 mod rows;
 mod status;
 pub mod tail;
@@ -118,11 +119,12 @@ impl Service {
                     .map(|text| json!({ "ok": true, "text": text }));
                 self.say(text, out).await
             }
-            Control::Doctor { .. } => {
-                let checks = self
-                    .doctor(caller)
-                    .await
-                    .map(|checks| json!({ "ok": true, "checks": checks }));
+            Control::Doctor { probe, .. } => {
+                let mut checks = self.doctor(caller).await;
+                if let (Ok(checks), true) = (&mut checks, probe) {
+                    checks.extend(self.probe(caller).await);
+                }
+                let checks = checks.map(|checks| json!({ "ok": true, "checks": checks }));
                 self.say(checks, out).await
             }
             Control::Config => {

@@ -3,6 +3,11 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+#[cfg(target_os = "linux")]
+use telemetry_protocol::place::network_file_system;
+use telemetry_protocol::place::{Dirs, Mode};
+use telemetry_protocol::time::Rfc3339;
+
 use super::{Check, State};
 use crate::Context;
 use crate::policy;
@@ -13,29 +18,73 @@ const ROOM_TO_GROW: u64 = 80 * 1024 * 1024;
 /// Below this new events are refused soon (`storage`).
 const ROOM_TO_WRITE: u64 = 1024 * 1024;
 
-pub(super) fn check(context: &Context) -> Vec<Check> {
+pub(super) fn check(context: &Context, mode: Mode) -> Vec<Check> {
     let mut checks = Vec::new();
     let own = rustix::process::geteuid().as_raw();
     for socket in context.surroundings.sockets.candidates() {
         checks.extend(socket_permissions(&socket, own));
     }
-    if let Some(dirs) = &context.surroundings.user {
-        checks.extend(private("state directory", &dirs.state, own, 0o700));
-        checks.extend(private("queue file", &dirs.state.join("queue.db"), own, 0o600));
-        checks.extend(private("config directory", &dirs.config, own, 0o755));
-        let there = dirs.state.ancestors().find(|path| path.exists());
-        if let Some(there) = there {
-            checks.push(space(there));
-            checks.push(file_system(there));
+    match dirs(context, mode) {
+        Some(dirs) if mode == Mode::System => {
+            // Its files are its own user's; what nobody else may do is change them.
+            checks.extend(unchanged("state directory", &dirs.state));
+            checks.extend(unchanged("config directory", &dirs.config));
+            checks.extend(on_disk(&dirs.state));
         }
-    } else {
-        checks.push(
+        Some(dirs) => {
+            checks.extend(private("state directory", &dirs.state, own, 0o700));
+            checks.extend(private("queue file", &dirs.state.join("queue.db"), own, 0o600));
+            checks.extend(private("config directory", &dirs.config, own, 0o755));
+            checks.extend(on_disk(&dirs.state));
+        }
+        None => checks.push(
             Check::new("home", State::Warn, "neither HOME nor the XDG variables are set")
                 .hint("set HOME, or TELEMETRYD_CONFIG_DIR and TELEMETRYD_STATE_DIR"),
-        );
+        ),
     }
     checks.push(consent(context));
     checks
+}
+
+/// The directories of the daemon that answers, or would.
+pub(super) fn dirs(context: &Context, mode: Mode) -> Option<Dirs> {
+    match mode {
+        Mode::User => context.surroundings.user.clone(),
+        Mode::System => Dirs::find(mode, &|name| std::env::var_os(name)).ok(),
+    }
+}
+
+fn on_disk(state: &Path) -> Vec<Check> {
+    let mut checks: Vec<Check> = set_aside(state);
+    if let Some(there) = state.ancestors().find(|path| path.exists()) {
+        checks.push(space(there));
+        checks.push(file_system(there));
+    }
+    checks
+}
+
+/// A queue file that was damaged when a daemon started: it was set aside, and what could be read carried over.
+fn set_aside(state: &Path) -> Vec<Check> {
+    let Ok(entries) = std::fs::read_dir(state) else {
+        return Vec::new();
+    };
+    let damaged = entries.filter_map(|entry| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        let seconds: i64 = name.strip_prefix("queue.db.corrupt-")?.parse().ok()?;
+        Some((name, seconds))
+    });
+    let told = damaged.map(|(name, seconds)| {
+        let when = Rfc3339(seconds.saturating_mul(1000));
+        let detail = format!(
+            "{} was damaged and set aside on {when}",
+            state.join(name).display()
+        );
+        Check::new("queue file", State::Warn, detail).hint(
+            "what could be read was carried over, the rest is booked as lost (see 'telemetryctl status'); \
+             the file is erased after a week; check the disk if this happens again",
+        )
+    });
+    told.collect()
 }
 
 fn socket_permissions(path: &Path, own: u32) -> Option<Check> {
@@ -95,6 +144,23 @@ fn private(name: &str, path: &Path, own: u32, most: u32) -> Option<Check> {
     })
 }
 
+/// Something of the machine's daemon: nobody but its owner may write to it.
+fn unchanged(name: &str, path: &Path) -> Option<Check> {
+    let found = std::fs::metadata(path).ok()?;
+    let shown = path.display();
+    let mode = found.mode() & 0o777;
+    Some(if mode & 0o022 != 0 {
+        Check::new(
+            name,
+            State::Fail,
+            format!("{shown} has mode {mode:04o}: others may change what is in it"),
+        )
+        .hint(format!("chmod go-w {shown}"))
+    } else {
+        Check::new(name, State::Ok, format!("{shown} has mode {mode:04o}"))
+    })
+}
+
 fn space(path: &Path) -> Check {
     let name = "disk space";
     let shown = path.display();
@@ -125,22 +191,11 @@ fn file_system(path: &Path) -> Check {
     }
 }
 
-/// The network file systems by the magic numbers of statfs(2) and linux/magic.h.
 #[cfg(target_os = "linux")]
 fn network(path: &Path) -> Option<&'static str> {
     let found = rustix::fs::statfs(path).ok()?;
     // The field's type differs between architectures; the numbers are of 32 bits.
-    let magic = found.f_type as u32;
-    match magic {
-        0x6969 => Some("NFS"),
-        0x517B | 0xFF53_4D42 | 0xFE53_4D42 => Some("SMB"),
-        0x0102_1997 => Some("9P"),
-        0x00C3_6400 => Some("Ceph"),
-        0x5346_414F | 0x6B41_4653 => Some("AFS"),
-        0x7375_7245 => Some("Coda"),
-        0x6573_5546 => Some("FUSE, which may be a network"),
-        _ => None,
-    }
+    network_file_system(found.f_type as u32)
 }
 
 /// Apple says it by a flag (statfs(2), `MNT_LOCAL`).
@@ -158,7 +213,17 @@ fn network(_: &Path) -> Option<&'static str> {
 
 /// To be off is no fault; who wonders why nothing is sent learns it here.
 fn consent(context: &Context) -> Check {
-    match policy::local(context).denies_everything() {
+    let policy = policy::local(context);
+    if let Some(fact) = policy.parts().machine.denies_everything() {
+        let detail = format!(
+            "off for every tool, by {}: {} ({})",
+            fact.layer, fact.source, fact.detail
+        );
+        return Check::new("policy", State::Warn, detail).hint(
+            "that is the admin's decision for this machine: nothing is recorded or sent while it stands",
+        );
+    }
+    match policy.denies_everything() {
         Some(fact) => {
             let detail = format!(
                 "off for every tool, by {}: {} ({})",

@@ -1,8 +1,11 @@
 //! `doctor`: one line a check, with a hint where a person can act. This half sees what a client sees and
 //! needs no daemon; the other half is the daemon's own.
 
+mod clock;
+mod config;
 mod files;
 mod running;
+mod service;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -15,7 +18,11 @@ use crate::words::plain;
 
 /// Check everything that can keep events from being recorded or sent
 #[derive(Debug, Args)]
-pub(crate) struct Doctor {}
+pub(crate) struct Doctor {
+    /// Also try each destination as the daemon would: name, connection, proxy, TLS, HTTP; sends no event
+    #[arg(long)]
+    probe: bool,
+}
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +94,11 @@ impl Check {
 
 impl Doctor {
     pub(crate) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
-        let mut checks = running::check(context);
-        checks.extend(files::check(context));
+        let (mut checks, mode) = running::check(context, self.probe);
+        checks.extend(files::check(context, mode));
+        checks.extend(config::check(mode));
+        checks.push(clock::check(context, mode));
+        checks.extend(service::check());
         for check in &checks {
             check.show(screen)?;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use telemetry_client::connect::Refusal;
 use telemetry_protocol::PROTOCOL;
+use telemetry_protocol::place::Mode;
 
 use super::{Check, State, theirs};
 use crate::Context;
@@ -18,7 +19,14 @@ const WEDGED: Duration = Duration::from_secs(2);
 /// This program's own version.
 const OWN: &str = env!("CARGO_PKG_VERSION");
 
-pub(super) fn check(context: &Context) -> Vec<Check> {
+/// The checks, and of which mode the daemon is that answers, or should.
+pub(super) fn check(context: &Context, probe: bool) -> (Vec<Check>, Mode) {
+    let mut mode = Mode::User;
+    let checks = ask(context, probe, &mut mode);
+    (checks, mode)
+}
+
+fn ask(context: &Context, probe: bool, mode: &mut Mode) -> Vec<Check> {
     let mut daemon = match Daemon::reach(context) {
         Ok(daemon) => daemon,
         Err(error) => {
@@ -32,6 +40,16 @@ pub(super) fn check(context: &Context) -> Vec<Check> {
             let mut checks = vec![Check::new("socket", state, detail).hint(hint.unwrap_or_default())];
             checks.extend(lock(context, None));
             checks.extend(versions(None));
+            if probe {
+                checks.push(
+                    Check::new(
+                        "probe",
+                        State::Warn,
+                        "nobody was asked: the daemon would do it, and none answers",
+                    )
+                    .hint("start the daemon, and ask again"),
+                );
+            }
             return checks;
         }
     };
@@ -53,9 +71,13 @@ pub(super) fn check(context: &Context) -> Vec<Check> {
         }
     };
     let mut checks = vec![Check::new("socket", State::Ok, format!("{place}{pid} answers"))];
-    checks.extend(lock(context, daemon.pid()));
+    if answer.word("mode") == Mode::System.as_str() {
+        *mode = Mode::System;
+    } else {
+        checks.extend(lock(context, daemon.pid()));
+    }
     checks.extend(versions(Some(answer.word("server"))));
-    match daemon.ask(&json!({ "op": "doctor" }), PATIENCE * 6) {
+    match daemon.ask(&json!({ "op": "doctor", "probe": probe }), PATIENCE * 6) {
         Ok(answer) => {
             if let Some(Value::Array(list)) = answer.value.get("checks") {
                 checks.extend(list.iter().map(theirs));
