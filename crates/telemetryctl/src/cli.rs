@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::Context;
 use crate::command::{
     completions, config, consent, demo, doctor, flush, man, metrics, opt, pause, queue, reload, resume, send,
-    sent, sink, status, stop, tail, tools,
+    sent, service, sink, status, stop, tail, tools,
 };
 use crate::exit::{AFTER_HELP, Exit};
 use crate::failure::Failure;
@@ -82,6 +82,7 @@ pub(crate) enum Command {
     Tools(tools::Tools),
     Doctor(doctor::Doctor),
     Config(config::Config),
+    Service(service::Service),
     Metrics(metrics::Metrics),
     Sink(sink::Sink),
     Demo(demo::Demo),
@@ -112,6 +113,7 @@ impl Command {
             Self::Tools(it) => it.run(context, screen),
             Self::Doctor(it) => it.run(context, screen),
             Self::Config(it) => it.run(screen),
+            Self::Service(it) => it.run(context, screen),
             Self::Metrics(it) => it.run(context, screen),
             Self::Demo(it) => it.run(context, screen),
             Self::Sink(it) => it.run(screen),

@@ -251,8 +251,10 @@ async fn live(
     let draining = async {
         // A client that never ends must not keep what is queued from being sent.
         let _ = tokio::time::timeout(limit / 2, &mut listening).await;
-        ender.drain();
-        let _ = (&mut flushing).await;
+        if ender.drain_limit() != Some(Duration::ZERO) {
+            ender.drain();
+            let _ = (&mut flushing).await;
+        }
     };
     tokio::select! {
         () = draining => {}

@@ -2,6 +2,7 @@
 
 mod demo;
 mod scripts;
+mod service;
 mod shapes;
 
 use telemetry_testkit::{Ctl, Exit};

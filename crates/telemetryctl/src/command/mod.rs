@@ -20,6 +20,7 @@ pub(crate) mod tools;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod metrics;
+pub(crate) mod service;
 
 pub(crate) mod demo;
 pub(crate) mod sink;
