@@ -4,13 +4,14 @@ use crate::tree::File;
 use crate::{hold, tree};
 
 /// A path in backticks is looked up when it begins like this; crates may be named without `crates/`.
-const TOPS: [&str; 11] = [
+const TOPS: [&str; 12] = [
     "crates/",
     "tests/",
     "config/",
     "docs/",
     "systemd/",
     "launchd/",
+    "packaging/",
     "xtask/",
     "clients/",
     ".ci/",

@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn homes_are_those_that_the_machines_unit_cannot_see() {
-        for path in ["/home/a/.cargo/bin/telemetryd", "/run/user/7/telemetryd"] {
+        for path in ["/home/alice/.cargo/bin/telemetryd", "/run/user/7/telemetryd"] {
             assert!(in_a_home(Path::new(path)), "{path}");
         }
         for path in [
