@@ -1,6 +1,7 @@
 //! `telemetryctl` as a person and a script run it, against the real daemon (CLI.md).
 
 mod demo;
+mod doctor;
 mod scripts;
 mod service;
 mod shapes;
