@@ -204,6 +204,12 @@ impl Machine {
         self.sh("systemctl daemon-reload");
     }
 
+    /// Its network, for a thread that enters it.
+    #[track_caller]
+    pub(crate) fn network(&self) -> fs::File {
+        fs::File::open(format!("/proc/{}/ns/net", self.init)).expect("a process that runs has one")
+    }
+
     /// A property of a unit.
     #[track_caller]
     pub(crate) fn property(&self, unit: &str, property: &str) -> String {

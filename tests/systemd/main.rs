@@ -5,6 +5,7 @@
 
 mod machine;
 
+mod admin;
 mod all_users;
 mod one_user;
 mod packages;
