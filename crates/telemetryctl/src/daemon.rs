@@ -193,7 +193,8 @@ pub(crate) fn no_daemon(error: ConnectError) -> Failure {
         Refusal::NotPermitted => "another user's daemon listens there".to_owned(),
         Refusal::BadPath(_) => "choose a shorter one with --socket or TELEMETRYD_SOCKET".to_owned(),
         _ if Path::new("/run/systemd/system").is_dir() => {
-            "start it with 'systemctl --user start telemetryd', or run 'telemetryd' in a terminal".to_owned()
+            "start it with 'systemctl --user start telemetryd.socket', or run 'telemetryd' in a terminal"
+                .to_owned()
         }
         _ => "run 'telemetryd' in a terminal, or 'telemetryd --background'".to_owned(),
     };

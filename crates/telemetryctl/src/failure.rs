@@ -4,7 +4,7 @@
 //! ```text
 //! error: cannot reach telemetryd at /run/user/1000/telemetryd/telemetryd.sock
 //!   caused by: connection refused
-//!   hint: start it with 'systemctl --user start telemetryd', or run 'telemetryd' in a terminal
+//!   hint: start it with 'systemctl --user start telemetryd.socket', or run 'telemetryd' in a terminal
 //! ```
 
 use std::fmt;
