@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use telemetry_testkit::{
-    Authority, Collector, ConnectProxy, DEADLINE, Daemon, Flaw, Home, Manners, Port, eventually,
+    Authority, Collector, ConnectProxy, DEADLINE, Daemon, Fault, Flaw, Home, Manners, Port, Proxy, eventually,
 };
 
 use crate::stage::{SOON, TOLD, TOOL, ask, destination, event, home, id, queue, skipped, status};
@@ -179,6 +179,30 @@ fn whatever_else_a_proxy_does_is_an_outage_that_names_it() {
         assert!(error.contains(told) && error.contains(&url), "{error}");
     }
     assert!(endpoint.requests().is_empty());
+}
+
+#[test]
+fn a_server_that_stalls_in_the_handshake_is_an_outage_inside_the_timeout() {
+    let authority = Authority::new();
+    let tls = authority.server(Flaw::None).tls();
+    let endpoint = Collector::builder().tls(tls).expect_tool(TOOL).start();
+    let wire = Proxy::start(endpoint.address(), Fault::Stall);
+    let home = home();
+    let more = format!(
+        "{TOLD}{}proxy = \"none\"\ntimeout = \"300ms\"\n",
+        trusting(&authority)
+    );
+    let url = format!("https://{}/v1/events", wire.address());
+    let daemon = Daemon::start(&home, &destination(&url, &more));
+    queue(&daemon, [event(1)]);
+    let error = failed(&daemon)["last_error"].to_string();
+    assert!(
+        error.contains("timed out after 0.3 s in the TLS handshake with 127.0.0.1"),
+        "{error}"
+    );
+    wire.set(Fault::None);
+    assert_eq!(flush(&daemon)["left"], 0);
+    endpoint.wait_for_ids([id(1)]);
 }
 
 #[test]

@@ -93,7 +93,9 @@ impl Client {
         let target = Target::parse(destination)?;
         let fixed = request::fixed_headers(destination, version)?;
         request::check_auth(&destination.auth)?;
-        let route = Route::decide(&destination.proxy, &target, &|name| std::env::var(name).ok())?;
+        // What is not UTF-8 is set, too: as it is it cannot be used, and that is said.
+        let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let route = Route::decide(&destination.proxy, &target, &variable)?;
         let values = destination.headers.iter().map(|(_, value)| value.as_str());
         // A short value is no key, and masking it would tear words of an answer apart.
         let confidential = values

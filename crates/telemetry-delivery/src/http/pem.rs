@@ -104,7 +104,12 @@ fn no_key(text: &[u8], error: &pem::Error) -> String {
 
 fn read(file: &Path) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
-    let read = std::fs::File::open(file).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut text));
+    let opened = std::fs::metadata(file).and_then(|found| match found.is_file() {
+        true => std::fs::File::open(file),
+        // A FIFO would be waited for.
+        false => Err(std::io::Error::other("it is not a regular file")),
+    });
+    let read = opened.and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut text));
     match read {
         Err(error) => Err(format!("cannot be read: {error}")),
         Ok(_) if text.len() as u64 > FILE_MAX => {

@@ -75,7 +75,10 @@ pub(crate) fn server_config(leaf: &Leaf, alpn: &[u8]) -> Arc<ServerConfig> {
 
 /// Answers OK to each request over TLS.
 pub(crate) async fn answering(leaf: &Leaf, alpn: &[u8]) -> Server {
-    let acceptor = TlsAcceptor::from(server_config(leaf, alpn));
+    answering_with(TlsAcceptor::from(server_config(leaf, alpn))).await
+}
+
+async fn answering_with(acceptor: TlsAcceptor) -> Server {
     Server::start(move |peer| {
         let acceptor = acceptor.clone();
         async move {
@@ -249,6 +252,25 @@ async fn a_ca_file_that_is_no_use_holds_and_is_named() {
             report.detail
         );
     }
+}
+
+#[tokio::test]
+async fn a_server_of_tls_1_2_is_spoken_with_too() {
+    let authority = Authority::new();
+    let leaf = authority.localhost();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(leaf.1.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.0.clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    // It knows no ALPN: HTTP/1.1 it is.
+    let server = answering_with(acceptor).await;
+    let mut client = Client::new(&authority.trusted_by(&server), "0.1.0").unwrap();
+    let report = client.send(&batch(), &Open).await;
+    assert_eq!(report.verdict, Verdict::Delivered, "{}", report.detail);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 #[cfg(target_os = "linux")]
 use telemetry_protocol::place::network_file_system;
-use telemetry_protocol::place::{Dirs, Mode};
+use telemetry_protocol::place::{Dirs, Mode, SYSTEM_SOCKET};
 use telemetry_protocol::time::Rfc3339;
 
 use super::{Check, State};
@@ -22,7 +22,8 @@ pub(super) fn check(context: &Context, mode: Mode) -> Vec<Check> {
     let mut checks = Vec::new();
     let own = rustix::process::geteuid().as_raw();
     for socket in context.surroundings.sockets.candidates() {
-        checks.extend(socket_permissions(&socket, own));
+        let machine_wide = mode == Mode::System || socket == Path::new(SYSTEM_SOCKET);
+        checks.extend(socket_permissions(&socket, own, machine_wide));
     }
     match dirs(context, mode) {
         Some(dirs) if mode == Mode::System => {
@@ -87,14 +88,13 @@ fn set_aside(state: &Path) -> Vec<Check> {
     told.collect()
 }
 
-fn socket_permissions(path: &Path, own: u32) -> Option<Check> {
+fn socket_permissions(path: &Path, own: u32, machine_wide: bool) -> Option<Check> {
     let found = std::fs::symlink_metadata(path).ok()?;
     let shown = path.display();
     let name = "socket file";
     if !found.file_type().is_socket() {
         return Some(Check::new(name, State::Fail, format!("{shown} is not a socket")).hint("move it away"));
     }
-    let machine_wide = path == Path::new(telemetry_protocol::place::SYSTEM_SOCKET);
     let mode = found.mode() & 0o777;
     let owner = found.uid();
     Some(if owner != own && owner != 0 && !machine_wide {
@@ -263,10 +263,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("telemetryd.sock");
         let own = rustix::process::geteuid().as_raw();
-        assert!(socket_permissions(&path, own).is_none());
+        assert!(socket_permissions(&path, own, false).is_none());
         std::fs::write(&path, "").unwrap();
         assert_eq!(
-            socket_permissions(&path, own).map(|check| check.state),
+            socket_permissions(&path, own, false).map(|check| check.state),
             Some(State::Fail)
         );
     }
