@@ -333,7 +333,8 @@ fn with_the_opt_out_in_place_no_internet_socket_is_opened_in_a_daemons_life() {
         let trace = socket_calls(&off, &config, |daemon| {
             assert_eq!(ask(daemon, &event(100))["status"], "declined");
             for op in ["flush", "status", "doctor", "reload", "resume"] {
-                assert_eq!(ask(daemon, &json!({"op": op, "wait": true}))["ok"], true);
+                let request = json!({"op": op, "wait": true, "probe": true});
+                assert_eq!(ask(daemon, &request)["ok"], true);
             }
             assert_eq!(status(daemon)["telemetry"]["verdict"], "deny");
         });

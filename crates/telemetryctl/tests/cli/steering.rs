@@ -196,3 +196,33 @@ fn doctor_adds_the_daemons_half() {
         ended.out
     );
 }
+
+#[test]
+fn doctor_tells_what_it_may_where_a_probe_is_roots() {
+    let world = World::new();
+    let daemon = world.daemon(|request| match request["op"].as_str() {
+        Some("hello") => {
+            line(r#"{"ok":true,"protocol":1,"server":"telemetryd/0.1.0","mode":"system","pid":7}"#)
+        }
+        _ if request["probe"] == true => {
+            line(r#"{"ok":false,"error":"not_allowed","message":"doctor with probe: it is root's"}"#)
+        }
+        _ => {
+            line(r#"{"ok":true,"checks":[{"check":"books","state":"ok","detail":"1 balance","hint":null}]}"#)
+        }
+    });
+    let ended = world.run(&["doctor", "--probe", "--json"]);
+    let checks = ended.values();
+    let says = |check: &str, state: &str| {
+        assert!(
+            checks
+                .iter()
+                .any(|line| line["check"] == check && line["state"] == state),
+            "{check} {state}: {checks:#?}"
+        );
+    };
+    says("books", "ok");
+    says("probe", "warn");
+    let asked = [daemon.next(), daemon.next(), daemon.next()].map(|request| request["probe"].clone());
+    assert_eq!(asked[1..], [true, false]);
+}

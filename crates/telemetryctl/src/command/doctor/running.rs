@@ -10,7 +10,7 @@ use telemetry_protocol::place::Mode;
 
 use super::{Check, State, theirs};
 use crate::Context;
-use crate::daemon::{Daemon, PATIENCE, no_daemon};
+use crate::daemon::{Daemon, PATIENCE, accepted, no_daemon};
 use crate::programs;
 
 /// A daemon that takes connections and does not say hello within this time hangs.
@@ -77,18 +77,38 @@ fn ask(context: &Context, probe: bool, mode: &mut Mode) -> Vec<Check> {
         checks.extend(lock(context, daemon.pid()));
     }
     checks.extend(versions(Some(answer.word("server"))));
-    match daemon.ask(&json!({ "op": "doctor", "probe": probe }), PATIENCE * 6) {
-        Ok(answer) => {
-            if let Some(Value::Array(list)) = answer.value.get("checks") {
-                checks.extend(list.iter().map(theirs));
-            }
+    let (theirs_half, refused) = half(&mut daemon, probe);
+    checks.extend(theirs_half);
+    checks.extend(refused);
+    checks
+}
+
+/// The daemon's half, and a word on a probe that it refused.
+fn half(daemon: &mut Daemon, probe: bool) -> (Vec<Check>, Option<Check>) {
+    let request = json!({ "op": "doctor", "probe": probe });
+    match daemon.put(&request, PATIENCE * 6).and_then(|answer| {
+        let refused = probe && answer.word("error") == "not_allowed";
+        if refused {
+            Ok(Err(answer))
+        } else {
+            accepted(answer).map(Ok)
+        }
+    }) {
+        Ok(Ok(answer)) => match answer.value.get("checks") {
+            Some(Value::Array(list)) => (list.iter().map(theirs).collect(), None),
+            _ => (Vec::new(), None),
+        },
+        // The machine's daemon asks no destination for just anybody; the rest it tells.
+        Ok(Err(answer)) => {
+            let detail = format!("nobody was asked: {}", answer.word("message"));
+            let refused = Check::new("probe", State::Warn, detail).hint("ask again as root");
+            (half(daemon, false).0, Some(refused))
         }
         Err(failure) => {
             let detail = failure.to_string().replace('\n', ";");
-            checks.push(Check::new("daemon", State::Fail, detail));
+            (vec![Check::new("daemon", State::Fail, detail)], None)
         }
     }
-    checks
 }
 
 /// Who owns the queue of this user's state directory? The lock itself is not touched: it may be wanted by a
