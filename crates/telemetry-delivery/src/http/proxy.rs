@@ -333,4 +333,14 @@ mod tests {
         );
         assert!(!format!("{:?}", via("http://u:s3cret@proxy:1")).contains("s3cret"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_is_written_for_a_proxy_or_an_exception_panics(text in ".{0,80}", host in ".{0,40}") {
+            for url in [text.clone(), format!("http://{text}"), format!("https://u:{text}@{host}")] {
+                let _ = Via::parse(&url);
+            }
+            no_proxy::spares(&text, &host);
+        }
+    }
 }

@@ -45,18 +45,21 @@ pub(super) async fn open(stream: &mut Carrier, via: &Via, place: &str, user_agen
         // Of us it has heard nothing yet that it could answer: this is not the endpoint.
         Some(200..=299) if head.more => Err(gave_none("it speaks where the endpoint should").into()),
         Some(200..=299) => Ok(()),
-        Some(407) => Err(Stop::Hold(
-            HoldReason::ProxyAuthentication,
-            format!(
-                "the proxy {} answered 407 {}: {}",
-                via.shown,
-                match via.authorization {
-                    Some(_) => "and refused the credentials that it was given",
-                    None => "and was given no credentials",
-                },
-                HoldReason::ProxyAuthentication.advice()
-            ),
-        )),
+        Some(407) => {
+            let why = match (&via.authorization, challenges(&head.text)) {
+                // RFC 4559, MS-NTHT, RFC 7616: what a company's directory speaks.
+                (_, Some(schemes)) => {
+                    format!("and wants {schemes}, of which none is spoken here, only Basic")
+                }
+                (Some(_), None) => "and refused the credentials that it was given".to_owned(),
+                (None, None) => "and was given no credentials".to_owned(),
+            };
+            let advice = HoldReason::ProxyAuthentication.advice();
+            Err(Stop::Hold(
+                HoldReason::ProxyAuthentication,
+                format!("the proxy {} answered 407 {why}: {advice}", via.shown),
+            ))
+        }
         Some(status) => {
             let phrase = http::StatusCode::from_u16(status).ok();
             let phrase = phrase
@@ -111,6 +114,20 @@ async fn head(stream: &mut Carrier) -> Result<Head, Short> {
     }
 }
 
+/// The schemes that a 407 asks for, if it names some and Basic is not among them.
+fn challenges(head: &[u8]) -> Option<String> {
+    let head = String::from_utf8_lossy(head);
+    let schemes: Vec<&str> = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| name.eq_ignore_ascii_case("proxy-authenticate"))
+        .filter_map(|(_, value)| value.split_whitespace().next())
+        .map(|scheme| scheme.trim_end_matches(','))
+        .collect();
+    let basic = schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic"));
+    (!schemes.is_empty() && !basic).then(|| schemes.join(" or "))
+}
+
 /// The status of `HTTP/1.x NNN …`.
 fn status(head: &[u8]) -> Option<u16> {
     let line = head.split(|&byte| byte == b'\r').next()?;
@@ -129,7 +146,7 @@ fn status(head: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::status;
+    use super::{challenges, status};
 
     #[test]
     fn a_status_line_is_one_of_http_1() {
@@ -144,6 +161,29 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(status(line.as_bytes()), found, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_wants_what_is_not_spoken_here_is_understood() {
+        for (headers, wanted) in [
+            ("Proxy-Authenticate: Basic realm=\"x\"", None),
+            (
+                "Proxy-Authenticate: Negotiate\r\nproxy-authenticate: BASIC realm=\"x\"",
+                None,
+            ),
+            (
+                "Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM",
+                Some("Negotiate or NTLM"),
+            ),
+            (
+                "Proxy-Authenticate: Digest realm=\"x\", nonce=\"y\"",
+                Some("Digest"),
+            ),
+            ("Content-Length: 0", None),
+        ] {
+            let head = format!("HTTP/1.1 407 Proxy Authentication Required\r\n{headers}\r\n\r\n");
+            assert_eq!(challenges(head.as_bytes()).as_deref(), wanted, "{headers}");
         }
     }
 }
