@@ -25,8 +25,6 @@ pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
     // The writer brings the WAL into the file itself, after it has answered.
     connection.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()))?;
-    // A WAL that a large transaction has grown is cut back to this when it is begun anew.
-    connection.query_row("PRAGMA journal_size_limit = 8388608", [], |_| Ok(()))?;
     // Bounded memory (I6): 3 MiB; what is hot are the ends of a few lanes and the small tables. 5 MiB saved no read.
     connection.pragma_update(None, "cache_size", -3072)?;
     // Pages are read into the cache: mapped ones would count as resident memory, and a torn file would be a signal.

@@ -59,6 +59,7 @@ impl Writer {
             }
             Command::SetLimits(limits, reply) => {
                 self.store.limits = limits;
+                self.bound_wal();
                 self.store.next_expiry = 0;
                 let result = self.store.transaction(|store| {
                     store.apply_quotas()?;

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::Writer;
 use crate::error::{Class, classify};
 use crate::file::{PAGE, checkpoint};
-use crate::store::evict::wal_limit;
+use crate::store::evict::{wal_limit, wal_size};
 
 thread_local! {
     /// Pages in the WAL after this thread's last commit.
@@ -13,13 +13,28 @@ thread_local! {
 }
 
 impl Writer {
-    /// Learns the WAL's size from now on.
+    /// Learns the WAL's size from now on, and bounds it.
     pub(super) fn watch_wal(&self) {
+        self.bound_wal();
         WAL_PAGES.set(0);
         self.store.connection.wal_hook(Some(|_, pages| {
             WAL_PAGES.set(u64::from(pages.unsigned_abs()));
             Ok(())
         }));
+    }
+
+    /// A WAL that a large transaction has grown is cut back when it is begun anew.
+    pub(super) fn bound_wal(&self) {
+        let size = wal_size(self.store.limits.max_bytes);
+        let bounded = self.store.connection.pragma_update_and_check(
+            None,
+            "journal_size_limit",
+            size.cast_signed(),
+            |_| Ok(()),
+        );
+        if let Err(error) = bounded {
+            tracing::warn!(error = %error, "cannot bound the size of the WAL");
+        }
     }
 
     /// What the WAL holds that is not in the file yet.
