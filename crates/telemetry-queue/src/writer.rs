@@ -54,6 +54,8 @@ pub(crate) struct Writer {
     wal_is_stuck: bool,
     /// The work between commands failed: not again before the next command.
     tired: bool,
+    /// The last group held what several appends brought.
+    several: bool,
     /// The file was salvaged because its rows were not what its books said.
     mended: bool,
     /// Held until the connection is closed, however the thread ends (I7).
@@ -93,6 +95,7 @@ impl Writer {
             integrity: Integrity::default(),
             wal_is_stuck: false,
             tired: false,
+            several: false,
             mended: false,
             _lock: lock,
         };

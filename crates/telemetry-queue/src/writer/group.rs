@@ -11,13 +11,13 @@ use crate::types::{Append, Appended, ClaimLimits, Claimed, Id, QueueError, Settl
 
 use super::{GROUP_BYTES, GROUP_COMMANDS, Writer};
 
-/// From so many events on, a group waits for more: they come in numbers.
-const MANY_EVENTS: usize = 32;
+/// A group of fewer bytes is small: what a transaction costs once is then more than a quarter of all.
+const SMALL: usize = 200 * 1024;
 
-/// With so many events a group is large enough: what a transaction costs once is then a tenth of all.
-const ENOUGH_EVENTS: usize = 1000;
+/// A group of fewer bytes is a single client's few events, which wait for nobody.
+const FEW: usize = 8 * 1024;
 
-/// How long it waits for them, once: the time in which a busy connection brings as many again.
+/// How long a small group waits for more, once: the time in which a busy connection brings its next events.
 const WAIT: Duration = Duration::from_micros(100);
 
 /// One command of a group.
@@ -51,13 +51,6 @@ impl Job {
     fn bytes(&self) -> usize {
         match self {
             Self::Append(append, _) => append.arena.len(),
-            _ => 0,
-        }
-    }
-
-    fn events(&self) -> usize {
-        match self {
-            Self::Append(append, _) => append.events.len(),
             _ => 0,
         }
     }
@@ -108,20 +101,17 @@ impl Job {
 }
 
 impl Writer {
-    /// The first job and those that wait already. Where events come in numbers, it waits once for more: a larger
-    /// group costs each of its events less. A single event never waits.
+    /// The first job and those that wait already. While several connections bring many events, a small group waits
+    /// once for more: a larger one costs each of its events less. One connection alone would wait for itself.
     pub(super) fn gather(&mut self, first: Job) -> Vec<Job> {
-        let (mut bytes, mut events) = (first.bytes(), first.events());
+        let mut bytes = first.bytes();
         let mut jobs = vec![first];
-        let mut waited = false;
+        let mut may_wait = self.several;
         while jobs.len() < GROUP_COMMANDS && bytes < GROUP_BYTES {
             let Ok(command) = self.commands.try_recv() else {
-                // Nor does a settlement: the next request waits for it.
-                let delivers = jobs.iter().any(|job| !job.is_append());
-                if waited || delivers || !(MANY_EVENTS..ENOUGH_EVENTS).contains(&events) {
+                if !std::mem::take(&mut may_wait) || !(FEW..SMALL).contains(&bytes) {
                     break;
                 }
-                waited = true;
                 #[expect(
                     clippy::disallowed_methods,
                     reason = "there is no condition to wait for but the time"
@@ -132,7 +122,6 @@ impl Writer {
             match Job::from(command) {
                 Ok(job) => {
                     bytes += job.bytes();
-                    events += job.events();
                     jobs.push(job);
                 }
                 Err(other) => {
@@ -141,6 +130,7 @@ impl Writer {
                 }
             }
         }
+        self.several = jobs.iter().filter(|job| job.is_append()).count() > 1;
         jobs
     }
 
