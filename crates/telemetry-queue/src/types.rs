@@ -161,6 +161,8 @@ pub struct Claimed {
     pub root_events: u32,
     /// What this batch reports as lost.
     pub losses: Losses,
+    /// [`View::purges`] as of the claim: where that has grown, some of these events may have been purged.
+    pub purges: u64,
     /// The payloads, one after another.
     pub arena: Vec<u8>,
     /// Its events, oldest first within a tool.
@@ -200,6 +202,9 @@ pub enum Outcome {
     },
     /// Nothing was sent (cancelled, consent withdrawn, draining): the lease ends, no attempt is counted.
     Release,
+    /// The same for a batch that was never sent: where this very claim has formed it, its events wait as before,
+    /// and nobody will hear of its id.
+    PutBack,
 }
 
 /// What settling did.
@@ -400,6 +405,8 @@ pub struct View {
     pub events: u64,
     /// Their bytes as `max_bytes` counts them.
     pub bytes: u64,
+    /// Purges since the queue was opened.
+    pub purges: u64,
     /// The last write failed because the disk is full; cleared by the next that succeeds.
     pub disk_full: bool,
 }

@@ -50,6 +50,14 @@ impl Store {
 
     /// Stores a destination's text; an empty one goes.
     pub(crate) fn set_destination_state(&mut self, name: &Arc<str>, state: &str) -> rusqlite::Result<()> {
+        if self
+            .state
+            .destination_states
+            .get(name)
+            .is_some_and(|kept| kept == state)
+        {
+            return Ok(());
+        }
         if state.is_empty() {
             self.execute("DELETE FROM destination WHERE name = ?1", [&**name])?;
             self.state.destination_states.remove(name);

@@ -61,6 +61,7 @@ impl Store {
             attempts: batch.attempts,
             root_events: batch.root_events,
             losses: batch.losses,
+            purges: self.purges,
             arena,
             events,
         }
@@ -133,6 +134,7 @@ impl Store {
             members: gathered.members,
             oldest: gathered.oldest,
             lease: None,
+            unheard: true,
         };
         let claimed = self.claimed(&batch, gathered.arena, gathered.events);
         self.add_batch(batch)?;
@@ -154,16 +156,19 @@ impl Store {
 /// The id of a batch that was not formed.
 pub(crate) const NO_ID: Id = [0; 16];
 
-/// A batch that would be formed, as a preview shows it.
-pub(crate) fn unformed(destination: &Arc<str>, gathered: Gathered, losses: Losses) -> Claimed {
-    Claimed {
-        id: NO_ID,
-        uid: gathered.uid,
-        destination: Arc::clone(destination),
-        attempts: 0,
-        root_events: u32::try_from(gathered.events.len()).unwrap_or(u32::MAX),
-        losses,
-        arena: gathered.arena,
-        events: gathered.events,
+impl Store {
+    /// A batch that would be formed, as a preview shows it.
+    pub(crate) fn unformed(&self, destination: &Arc<str>, gathered: Gathered, losses: Losses) -> Claimed {
+        Claimed {
+            id: NO_ID,
+            uid: gathered.uid,
+            destination: Arc::clone(destination),
+            attempts: 0,
+            root_events: u32::try_from(gathered.events.len()).unwrap_or(u32::MAX),
+            losses,
+            purges: self.purges,
+            arena: gathered.arena,
+            events: gathered.events,
+        }
     }
 }

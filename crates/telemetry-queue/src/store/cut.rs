@@ -208,6 +208,7 @@ impl Store {
             members,
             oldest,
             lease: None,
+            unheard: false,
             ..batch.clone()
         };
         let left = piece(

@@ -171,6 +171,7 @@ impl Store {
                 losses: losses(row, 14)?,
                 members: Vec::new(),
                 lease: None,
+                unheard: false,
             };
             state.next_batch = batch.n + 1;
             if batch.refused == 0 {

@@ -56,6 +56,8 @@ pub(crate) struct Store {
     pub(crate) probe: Option<fn(&'static str)>,
     /// Leases whose batches were purged whole: all that settling them does is to free their destinations.
     pub(crate) ghosts: std::collections::HashMap<crate::types::Id, state::DestinationAt>,
+    /// Purges since the queue was opened.
+    pub(crate) purges: u64,
     /// Memory is not what the file holds: reading it again has failed.
     stale: bool,
     /// Leases as of the last commit, to go back to.
@@ -79,6 +81,7 @@ impl Store {
             checked: check::Progress::default(),
             probe: None,
             ghosts: std::collections::HashMap::new(),
+            purges: 0,
             stale: false,
             leases: std::collections::HashMap::new(),
         }

@@ -1,7 +1,6 @@
 //! What a claim would take, without taking it.
 
 use super::Store;
-use super::claim::unformed;
 use crate::command::Claim;
 use crate::types::Claimed;
 
@@ -30,6 +29,6 @@ impl Store {
             .copied()
             .unwrap_or_default();
         let gathered = self.gather(destination, uid, claim.limits)?;
-        Ok(gathered.map(|gathered| unformed(&place.name, gathered, losses)))
+        Ok(gathered.map(|gathered| self.unformed(&place.name, gathered, losses)))
     }
 }

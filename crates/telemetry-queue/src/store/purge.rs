@@ -79,6 +79,7 @@ impl Store {
     /// Erases what the filter selects.
     pub(crate) fn purge(&mut self, filter: &Filter, reason: PurgeReason) -> rusqlite::Result<Purged> {
         let selection = self.select(filter);
+        self.purges += 1;
         let mut purged = Purged::default();
         for &lane in &selection.lanes {
             self.know_ids(lane)?;

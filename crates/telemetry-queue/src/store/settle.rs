@@ -19,6 +19,7 @@ impl Store {
         let Some(batch) = self.state.batches.get(&n) else {
             return Ok(Settled::default());
         };
+        let unheard = batch.unheard;
         if let Some(state) = &settle.state {
             let name = self.state.destinations[batch.destination].name.clone();
             self.set_destination_state(&name, state)?;
@@ -28,7 +29,8 @@ impl Store {
             Outcome::Retry { error } => self.retry(n, error),
             Outcome::Split { status, answer } => self.split(n, *status, clip(answer)),
             Outcome::Bisect { status, answer } => self.bisect(n, *status, clip(answer)),
-            Outcome::Release => {
+            Outcome::PutBack if unheard => self.dissolve(n).map(|()| Settled::default()),
+            Outcome::Release | Outcome::PutBack => {
                 self.state.release(n);
                 Ok(Settled::default())
             }

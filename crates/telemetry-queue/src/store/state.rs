@@ -138,6 +138,8 @@ pub(crate) struct Batch {
     pub(crate) oldest: Stamp,
     /// The id under which it is leased: not its own where its members changed since.
     pub(crate) lease: Option<Id>,
+    /// Formed by the claim whose lease still goes on: nobody has heard of its id.
+    pub(crate) unheard: bool,
 }
 
 /// What became of a batch that was cut into pieces.

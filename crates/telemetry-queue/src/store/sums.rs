@@ -98,6 +98,7 @@ impl State {
         let Some(batch) = self.batches.get_mut(&n) else {
             return;
         };
+        batch.unheard = false;
         if let Some(id) = batch.lease.take() {
             self.leases.remove(&id);
             let destination = &mut self.destinations[batch.destination];

@@ -19,6 +19,7 @@ pub(crate) enum Ending {
     Split,
     Bisect(u16),
     Release,
+    PutBack,
 }
 
 /// An event to append: a new one, or one that was appended before.
@@ -143,6 +144,7 @@ fn ending() -> impl Strategy<Value = Ending> {
         3 => Just(Ending::Bisect(422)),
         1 => Just(Ending::Bisect(400)),
         1 => Just(Ending::Release),
+        2 => Just(Ending::PutBack),
     ]
 }
 

@@ -314,6 +314,7 @@ impl World {
                 answer: b"bad".to_vec(),
             },
             Ending::Release => Outcome::Release,
+            Ending::PutBack => Outcome::PutBack,
         };
         let bench = self.bench();
         let settled: Settled = if claim_next {

@@ -44,7 +44,7 @@ impl World {
         }
         // Under lease a batch may have got another id, because some of its members were purged.
         let ended: BTreeSet<Name> = match &deeds.settled {
-            Some((lease, Ending::Delivered | Ending::Split | Ending::Bisect(_), _)) => {
+            Some((lease, Ending::Delivered | Ending::Split | Ending::Bisect(_) | Ending::PutBack, _)) => {
                 self.under(lease).collect()
             }
             _ => BTreeSet::new(),
@@ -84,7 +84,7 @@ impl World {
         let changed = here.len() != lease.events.len();
         match ending {
             Ending::Delivered => assert!(!settled.refuses_everything),
-            Ending::Retry | Ending::Release => {
+            Ending::Retry | Ending::Release | Ending::PutBack => {
                 assert_eq!(settled, Settled::default());
                 if let Some(formed) = self.formed.get_mut(&lease.id)
                     && matches!(ending, Ending::Retry)
