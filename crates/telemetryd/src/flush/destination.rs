@@ -1,26 +1,23 @@
-//! One destination's flusher: waits for the trigger, claims, asks consent again, sends, settles.
-//!
-//! One request is in flight (DELIVERY.md). A claim and a settlement are never dropped half way: they are
-//! not cancel safe, and the lease would stay. A send may be dropped: that closes its connection.
+//! One destination's flusher: waits for the trigger, then sends what waits in a burst of batches.
 
+mod ahead;
+mod burst;
 mod judge;
 mod settle;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_delivery::{Batch, Client, Destination, Event, Gate, Losses, Meta, Report, Verdict};
-use telemetry_queue::{ClaimLimits, Claimed, Moment, Outcome, Queue, View, Waiting};
-use tokio::sync::mpsc::error::TryRecvError;
+use telemetry_delivery::{Batch, Client, Destination, Event, Losses};
+use telemetry_queue::{ClaimLimits, Claimed, Moment, Queue, View, Waiting};
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, warn};
+use tracing::warn;
 use uuid::Uuid;
 
-use super::gate::BatchGate;
+use self::ahead::Ahead;
 use super::state::State;
 use super::trigger::{self, Inputs, Next};
 use super::{Order, Shared, States, claim_limits};
-use crate::phase::Phase;
 
 /// A wait is cut into pieces of this length, so that it ends in time after a suspend, which timers do not
 /// count. Only while something waits.
@@ -32,7 +29,8 @@ const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Flusher {
     shared: Arc<Shared>,
     settings: Destination,
-    client: Client,
+    /// Away while a request is under way.
+    client: Option<Client>,
     state: State,
     states: States,
     orders: mpsc::Receiver<Order>,
@@ -47,6 +45,8 @@ pub(super) struct Flusher {
     drawn: u64,
     /// The destination is gone from the config: nobody gives orders any more.
     dismissed: bool,
+    /// Batches before and after the one that is being sent.
+    ahead: Ahead,
 }
 
 impl Flusher {
@@ -62,7 +62,7 @@ impl Flusher {
         let mut flusher = Self {
             shared,
             settings,
-            client,
+            client: Some(client),
             state,
             states,
             orders,
@@ -72,6 +72,7 @@ impl Flusher {
             awake: false,
             drawn: 0,
             dismissed: false,
+            ahead: Ahead::default(),
         };
         flusher.publish();
         flusher
@@ -111,7 +112,9 @@ impl Flusher {
 
     fn rest(&mut self) {
         if self.awake {
-            self.client.rest();
+            if let Some(client) = &mut self.client {
+                client.rest();
+            }
             self.awake = false;
         }
         if self.state.sending {
@@ -160,130 +163,6 @@ impl Flusher {
         claim_limits(&self.settings, &self.state, now)
     }
 
-    /// Claims and sends until the trigger says that it is enough.
-    async fn burst(&mut self) {
-        let now = self.shared.clock.now();
-        let limits = self.limits(now);
-        let name = Arc::clone(&self.settings.name);
-        let mut next = match self.shared.queue.claim(&name, limits, now).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                warn!(destination = %name, %error, "cannot claim a batch");
-                sleep(Some(SETTLE_AGAIN)).await;
-                return;
-            }
-        };
-        if next.is_none() {
-            // What waits is under lease or on its way out: the view will say when that changes.
-            let _ = tokio::time::timeout(SETTLE_AGAIN, self.view.changed()).await;
-            return;
-        }
-        self.state.sending = true;
-        self.publish();
-        while let Some(batch) = next.take() {
-            next = self.one(batch).await;
-            loop {
-                match self.orders.try_recv() {
-                    Ok(order) => self.obey(order).await,
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => {
-                        self.dismissed = true;
-                        if let Some(batch) = next.take() {
-                            self.settle(&batch, Outcome::Release, self.shared.clock.now())
-                                .await;
-                        }
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Sends one batch and settles it; returns the next one if the trigger wants it at once.
-    async fn one(&mut self, batch: Claimed) -> Option<Claimed> {
-        let consent = Arc::clone(&self.shared.consent);
-        let gate = BatchGate::new(&consent, &batch);
-        if !gate.open() {
-            self.withdraw(&gate, &batch).await;
-            return None;
-        }
-        let now = self.shared.clock.now();
-        let (report, meta) = self.send(&batch, &gate, now).await;
-        #[cfg(feature = "kill-points")]
-        crate::kill_points::at("after-send");
-        self.shared
-            .counters
-            .requests
-            .add(u64::from(report.request_bytes > 0));
-        let now = self.shared.clock.now();
-        debug!(destination = %self.settings.name, events = batch.events.len(), status = ?report.status, "request ended");
-        if report.verdict == Verdict::Cancelled {
-            self.shared.counters.cancelled.add(1);
-            self.withdraw(&gate, &batch).await;
-            return None;
-        }
-        let outcome = self.judge(&batch, &report, meta, now);
-        self.settle(&batch, outcome, now).await
-    }
-
-    async fn send(&mut self, batch: &Claimed, gate: &BatchGate<'_>, now: Moment) -> (Report, String) {
-        let request = request_of(batch, now);
-        let meta = Meta::new(&self.settings, &request).to_text();
-        let mut policy = self.shared.consent.changes();
-        let mut phase = self.shared.phase.clone();
-        let closed = async {
-            loop {
-                tokio::select! {
-                    changed = policy.changed() => if changed.is_err() || !gate.open() { return },
-                    () = crate::phase::reached(&mut phase, Phase::Stopping) => return,
-                }
-            }
-        };
-        tokio::pin!(closed);
-        let (mut flush, mut settings) = (false, None);
-        let report = {
-            let Self {
-                client,
-                orders,
-                state,
-                states,
-                settings: current,
-                shared,
-                ..
-            } = self;
-            let sending = client.send(&request, gate);
-            tokio::pin!(sending);
-            loop {
-                tokio::select! {
-                    report = &mut sending => break report,
-                    // Dropping the send closes its connection: a withdrawal cancels what is in flight.
-                    () = &mut closed => break cancelled(),
-                    // A pause holds from when it is answered: what goes next waits, though this request goes on.
-                    Some(order) = orders.recv() => match order {
-                        Order::Pause(hold, told) => {
-                            state.pause(shared.clock.now(), hold);
-                            publish(states, &current.name, state);
-                            keep(&shared.queue, &current.name, state).await;
-                            let _ = told.send(());
-                        }
-                        Order::Resume(told) => {
-                            state.resume();
-                            publish(states, &current.name, state);
-                            keep(&shared.queue, &current.name, state).await;
-                            let _ = told.send(());
-                        }
-                        Order::Flush => flush = true,
-                        changed @ Order::Settings(..) => settings = Some(changed),
-                    },
-                }
-            }
-        };
-        for order in flush.then_some(Order::Flush).into_iter().chain(settings) {
-            self.obey(order).await;
-        }
-        (report, meta)
-    }
-
     async fn obey(&mut self, order: Order) {
         let mut told = None;
         match order {
@@ -304,7 +183,7 @@ impl Flusher {
                 // What a file holds that the settings name may have been mended, though they read the same.
                 self.state.release();
                 if *settings != self.settings {
-                    self.client = *client;
+                    self.client = Some(*client);
                     self.settings = *settings;
                 }
             }
@@ -376,17 +255,6 @@ pub(crate) fn request_of(batch: &Claimed, now: Moment) -> Batch<'_> {
             quota: losses.quota,
         },
         events: events.collect(),
-    }
-}
-
-fn cancelled() -> Report {
-    Report {
-        verdict: Verdict::Cancelled,
-        status: None,
-        detail: String::new(),
-        answer: Vec::new(),
-        retry_after: None,
-        request_bytes: 0,
     }
 }
 

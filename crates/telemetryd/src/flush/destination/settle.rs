@@ -36,6 +36,17 @@ impl Flusher {
         let halves = matches!(outcome, Outcome::Split { .. } | Outcome::Bisect { .. });
         let more = halves
             || (matches!(outcome, Outcome::Delivered { .. }) && self.next_with(&waiting) == Next::Send);
+        self.end(batch, outcome, more, now).await
+    }
+
+    /// Ends the lease by its outcome; claims the next batch where there is to be `more`.
+    pub(super) async fn end(
+        &mut self,
+        batch: &Claimed,
+        outcome: Outcome,
+        more: bool,
+        now: Moment,
+    ) -> Option<Claimed> {
         let limits = self.limits(now);
         let status = match &outcome {
             Outcome::Delivered { status, .. } => Some(*status),
