@@ -5,12 +5,14 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+#[cfg(target_os = "linux")]
+use telemetry_testkit::Daemon;
 use telemetry_testkit::sink::{Script, Step};
-use telemetry_testkit::{Collector, DEADLINE, Daemon, Home, eventually};
+use telemetry_testkit::{Collector, DEADLINE, Home, eventually};
 
-use crate::stage::{
-    SOON, Stage, TOLD, TOOL, ask, booked, destination, event, home, id, queue, status, waiting,
-};
+#[cfg(target_os = "linux")]
+use crate::stage::{SOON, destination, home, queue};
+use crate::stage::{Stage, TOLD, TOOL, ask, booked, event, id, status, waiting};
 
 /// Withdraws in one of the ways there are.
 type Withdrawal = fn(&Home);

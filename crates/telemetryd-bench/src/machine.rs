@@ -67,5 +67,6 @@ fn file_system(directory: &Path) -> String {
 
 /// Whether a directory is in memory, where a figure says nothing about a disk.
 pub(crate) fn is_in_memory(directory: &Path) -> bool {
-    rustix::fs::statfs(directory).is_ok_and(|found| found.f_type.cast_unsigned() == TMPFS)
+    // Signed on some systems, and not as wide on others.
+    rustix::fs::statfs(directory).is_ok_and(|found| i128::from(found.f_type) == i128::from(TMPFS))
 }

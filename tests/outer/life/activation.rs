@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
-use telemetry_testkit::{
-    Collector, DEADLINE, Daemon, DaemonBuilder, Home, Running, Tool, eventually, telemetryd,
-};
+#[cfg(target_os = "linux")]
+use telemetry_testkit::Running;
+use telemetry_testkit::{Collector, DEADLINE, Daemon, DaemonBuilder, Home, Tool, eventually, telemetryd};
 
 use crate::stage::{SOON, TOOL, ask, destination, event, home, id, queue};
 
@@ -157,6 +157,7 @@ fn a_manager_that_is_gone_or_does_not_listen_changes_nothing() {
 }
 
 /// The daemon with a stderr that it takes for the journal's.
+#[cfg(target_os = "linux")]
 fn in_the_journal(home: &Home) -> Running {
     let mut command = home.command("sh");
     command

@@ -3,10 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+#[cfg(target_os = "linux")]
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use telemetry_testkit::sink::Script;
-use telemetry_testkit::{Collector, DEADLINE, Daemon, Tool, eventually};
+use telemetry_testkit::{Collector, Daemon};
+#[cfg(target_os = "linux")]
+use telemetry_testkit::{DEADLINE, Tool, eventually};
 
 use crate::stage::{SOON, Stage, TOLD, TOOL, destination, event, home, id, queue};
 
@@ -245,6 +248,7 @@ fn a_job_beside_a_daemon_is_refused_with_its_pid() {
 }
 
 /// Ends a process that is nobody's child any more, and waits until it is gone.
+#[cfg(target_os = "linux")]
 fn end(pid: i32) {
     kill_process(Pid::from_raw(pid).expect("a pid"), Signal::TERM).expect("it runs");
     eventually("it has ended", DEADLINE, || {

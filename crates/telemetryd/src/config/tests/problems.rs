@@ -250,7 +250,8 @@ fn a_fifo_does_not_hold_up_the_start() {
     let house = House::new();
     std::fs::create_dir_all(house.path("user")).unwrap();
     let path = house.path("user/config.toml");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
     assert!(house.problems().contains("it is not a regular file"));
 }
 
