@@ -61,15 +61,19 @@ const AS_THEY_ARE: [(&str, &str); 10] = [
     ("CHANGELOG.md", "usr/share/doc/telemetryd/CHANGELOG.md"),
 ];
 
+/// zsh's own place is a distribution's to say: Debian's, and everybody else's.
+const ZSH: &str = "usr/share/zsh/vendor-completions/_telemetryctl";
+const ZSH_ELSEWHERE: (&str, &str) = ("/zsh/vendor-completions/", "/zsh/site-functions/");
+
 /// Shells, and where each looks for completions.
 const SHELLS: [(&str, &str); 3] = [
     ("bash", "usr/share/bash-completion/completions/telemetryctl"),
-    ("zsh", "usr/share/zsh/vendor-completions/_telemetryctl"),
+    ("zsh", ZSH),
     ("fish", "usr/share/fish/vendor_completions.d/telemetryctl.fish"),
 ];
 
-/// Everything, with the programs from this directory.
-pub(super) fn all(programs: &Path) -> Result<Vec<Item>> {
+/// Everything, with the programs from this directory, for this kind of package.
+pub(super) fn all(programs: &Path, shape: &str) -> Result<Vec<Item>> {
     let mut items = Vec::new();
     for program in ["telemetryd", "telemetryctl"] {
         items.push(Item {
@@ -99,6 +103,11 @@ pub(super) fn all(programs: &Path) -> Result<Vec<Item>> {
         items.push(made(format!("{script}\n").into_bytes(), to));
     }
     items.extend(manual(&ctl)?);
+    if shape == "rpm" {
+        for item in &mut items {
+            item.to = item.to.replace(ZSH_ELSEWHERE.0, ZSH_ELSEWHERE.1);
+        }
+    }
     Ok(items)
 }
 

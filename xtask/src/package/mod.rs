@@ -42,7 +42,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
         "tree" => asked.out.clone(),
         shape => asked.out.join(format!("{shape}-root")),
     };
-    let items = contents::all(&asked.programs)?;
+    let items = contents::all(&asked.programs, &asked.shape)?;
     contents::lay_out(&items, &root)?;
     let made = match asked.shape.as_str() {
         "deb" => deb::pack(&asked, &items, &root)?,

@@ -9,8 +9,11 @@ mod manager;
 mod place;
 mod state;
 
+use std::os::unix::net::UnixStream;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
+use telemetry_protocol::place::SYSTEM_SOCKET;
 
 use self::manager::Manager;
 use self::place::Place;
@@ -123,6 +126,9 @@ fn show(installing: bool, system: bool, done: &Done, screen: &mut Screen) -> Res
         }
     }
     if installing {
+        if !system && UnixStream::connect(SYSTEM_SOCKET).is_ok() {
+            screen.talk("this machine has a daemon for all users: tools speak to that one first");
+        }
         if !system && cfg!(target_os = "linux") {
             screen.talk("it runs while you are logged in; 'loginctl enable-linger' has it run always");
         }
