@@ -426,6 +426,33 @@ fn a_service_that_has_failed_or_is_not_enabled() {
 }
 
 #[test]
+fn a_destination_that_waits_or_is_held_says_what_to_do() {
+    let stage = Stage::new(
+        Script::new()
+            .then(Step::status(503).times(1))
+            .then(Step::status(404)),
+        TOLD,
+    );
+    stage.queue([event(1)]);
+    for (state, told) in [
+        ("warn", "default is backoff: the endpoint answered 503"),
+        ("fail", "default is held"),
+    ] {
+        crate::stage::ask(&stage.daemon, &serde_json::json!({"op": "flush"}));
+        eventually("doctor tells it", DEADLINE, || {
+            let found = doctor(&stage.daemon.ctl());
+            let line = found.checks.iter().find(|line| line["check"] == "destination")?;
+            (line["state"] == state && line["detail"].as_str()?.starts_with(told)).then(|| {
+                found.says("destination", state, told);
+            })
+        });
+    }
+    stage.daemon.ctl().ok(["resume"]);
+    stage.daemon.ctl().ok(["pause"]);
+    doctor(&stage.daemon.ctl()).says("destination", "warn", "default is paused");
+}
+
+#[test]
 fn an_endpoint_that_cannot_be_reached_step_by_step() {
     let authority = Authority::new();
     let endpoint = Collector::builder()

@@ -96,7 +96,18 @@ impl Service {
                     detail(word),
                     Some("mend the setting or the endpoint, then 'telemetryctl resume'"),
                 ),
-                word @ ("backoff" | "captive" | "paused") => add("destination", "warn", detail(word), None),
+                word @ ("backoff" | "captive" | "paused") => {
+                    let hint = match word {
+                        "captive" => {
+                            "sign in to the network, or check url: a web page answers in the endpoint's place"
+                        }
+                        "paused" => "'telemetryctl resume' sends again",
+                        _ => {
+                            "it is tried again by itself; 'telemetryctl doctor --probe' says which step of the way fails"
+                        }
+                    };
+                    add("destination", "warn", detail(word), Some(hint));
+                }
                 _ => add("destination", "ok", format!("{name} is in order"), None),
             }
         }
