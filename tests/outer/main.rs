@@ -23,3 +23,6 @@ mod disk;
 mod faults;
 mod kill;
 mod life;
+
+#[cfg(target_os = "linux")]
+mod system;

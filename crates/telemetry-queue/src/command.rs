@@ -16,6 +16,8 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, QueueError>>;
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub(crate) destination: Arc<str>,
+    /// Of this uid alone, out of its turn.
+    pub(crate) uid: Option<u32>,
     pub(crate) limits: ClaimLimits,
     pub(crate) at: Moment,
 }
@@ -53,11 +55,7 @@ pub(crate) enum Command {
     Claim(Claim, Reply<Option<Claimed>>),
     Settle(Settle, Reply<Settled>),
     SettleAndClaim(Settle, ClaimLimits, Reply<(Settled, Option<Claimed>)>),
-    Preview {
-        claim: Claim,
-        uid: Option<u32>,
-        reply: Reply<Option<Claimed>>,
-    },
+    Preview(Claim, Reply<Option<Claimed>>),
     Purge(Box<Purge>, Reply<Purged>),
     Requeue(Box<Filter>, Moment, Reply<u64>),
     Rows(Box<Rows>, Reply<Page>),

@@ -12,8 +12,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -100,6 +98,32 @@ impl Queue {
     ) -> Result<Option<Claimed>, QueueError> {
         let claim = Claim {
             destination: Arc::clone(destination),
+            uid: None,
+            limits,
+            at,
+        };
+        self.ask(|reply| Command::Claim(claim, reply)).await
+    }
+
+    /// [`claim`](Self::claim) of one uid's rows, out of its turn; what it takes counts as its turn.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: see the module.
+    pub async fn claim_of(
+        &self,
+        destination: &Arc<str>,
+        uid: u32,
+        limits: ClaimLimits,
+        at: Moment,
+    ) -> Result<Option<Claimed>, QueueError> {
+        let claim = Claim {
+            destination: Arc::clone(destination),
+            uid: Some(uid),
             limits,
             at,
         };
@@ -185,10 +209,11 @@ impl Queue {
     ) -> Result<Option<Claimed>, QueueError> {
         let claim = Claim {
             destination: Arc::clone(destination),
+            uid,
             limits,
             at,
         };
-        self.ask(|reply| Command::Preview { claim, uid, reply }).await
+        self.ask(|reply| Command::Preview(claim, reply)).await
     }
 
     /// Erases rows in the writer's next turn: queued ones (under lease too), parked ones, bodies of the sent log
@@ -344,29 +369,5 @@ impl Queue {
             .filter_map(|path| path.metadata().ok())
             .map(|file| file.len())
             .sum()
-    }
-}
-
-/// Who opened the queue, and may close it. Dropped without that, the queue lives until its last handle is dropped.
-#[derive(Debug)]
-pub struct Owner {
-    pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) closing: Arc<AtomicBool>,
-    pub(crate) thread: JoinHandle<Result<(), QueueError>>,
-}
-
-impl Owner {
-    /// Closes the queue: commands that were sent before are carried out, later ones are answered with `Closed`;
-    /// the WAL is brought into the file, the file marked as closed, the lock released. Blocks the calling thread
-    /// until then, and may be called from async code where that is right (the daemon's last act).
-    ///
-    /// # Errors
-    ///
-    /// What the last checkpoint said: nothing committed is lost by it.
-    pub fn close(self) -> Result<(), QueueError> {
-        self.closing.store(true, Ordering::Release);
-        // Only wakes the thread: where the channel is full it is awake, and sees the flag.
-        let _ = self.commands.try_send(Command::Wake);
-        self.thread.join().unwrap_or_else(|_| Err(QueueError::closed()))
     }
 }

@@ -19,6 +19,7 @@ mod error;
 mod file;
 mod integrity;
 mod lock;
+mod owner;
 mod ranges;
 mod reserve;
 mod salvage;
@@ -27,6 +28,7 @@ mod segment;
 mod store;
 mod writer;
 
-pub use handle::{Owner, Queue};
+pub use handle::Queue;
 pub use open::open;
+pub use owner::Owner;
 pub use types::*;

@@ -6,8 +6,9 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::{mpsc, watch};
 
 use crate::file::{Opened, Place};
-use crate::handle::{CHANNEL, Owner, Queue};
+use crate::handle::{CHANNEL, Queue};
 use crate::lock;
+use crate::owner::Owner;
 use crate::store::Store;
 use crate::types::{ErrorKind, Moment, OpenReport, Options, QueueError, View};
 use crate::writer::{Ends, Writer, load};

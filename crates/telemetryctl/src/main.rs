@@ -7,6 +7,7 @@ mod cli;
 mod command;
 
 mod daemon;
+mod everybody;
 mod policy;
 mod programs;
 

@@ -23,7 +23,7 @@ impl Store {
             self.state
                 .batches
                 .get(n)
-                .is_some_and(|batch| batch.lease.is_none())
+                .is_some_and(|batch| batch.lease.is_none() && claim.uid.is_none_or(|uid| uid == batch.uid))
         });
         if let Some(n) = ready {
             let Some(members) = self.state.batches.get(&n).map(|batch| batch.members.clone()) else {
@@ -43,7 +43,7 @@ impl Store {
             }
             return Ok(Some(self.claimed(batch, arena, events)));
         }
-        let Some(uid) = self.next_uid(destination) else {
+        let Some(uid) = claim.uid.or_else(|| self.next_uid(destination)) else {
             return Ok(None);
         };
         let Some(gathered) = self.gather(destination, uid, claim.limits)? else {

@@ -5,8 +5,8 @@ use crate::command::Claim;
 use crate::types::Claimed;
 
 impl Store {
-    /// The next batch of a destination, of this uid where one is given; batches under lease are passed over.
-    pub(crate) fn preview(&self, claim: &Claim, uid: Option<u32>) -> rusqlite::Result<Option<Claimed>> {
+    /// The next batch of a destination, of the claim's uid where it has one; batches under lease are passed over.
+    pub(crate) fn preview(&self, claim: &Claim) -> rusqlite::Result<Option<Claimed>> {
         let Some(&destination) = self.state.destination_names.get(&claim.destination) else {
             return Ok(None);
         };
@@ -14,12 +14,12 @@ impl Store {
         let formed = place.batches.values().filter_map(|n| self.state.batches.get(n));
         let ready = formed
             .into_iter()
-            .find(|batch| batch.lease.is_none() && uid.is_none_or(|uid| uid == batch.uid));
+            .find(|batch| batch.lease.is_none() && claim.uid.is_none_or(|uid| uid == batch.uid));
         if let Some(batch) = ready {
             let (arena, events) = self.read_members(&batch.members)?;
             return Ok(Some(self.claimed(batch, arena, events)));
         }
-        let Some(uid) = uid.or_else(|| self.next_uid(destination)) else {
+        let Some(uid) = claim.uid.or_else(|| self.next_uid(destination)) else {
             return Ok(None);
         };
         let losses = self

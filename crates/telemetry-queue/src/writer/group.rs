@@ -294,6 +294,7 @@ impl Writer {
                         let claimed = match destination {
                             Some(destination) if !settled.refuses_everything => store.claim(&Claim {
                                 destination,
+                                uid: None,
                                 limits: *limits,
                                 at: settle.at,
                             })?,

@@ -146,7 +146,7 @@ pub(super) fn refuse(command: Command, why: &QueueError) {
     }
     match command {
         Command::Append(_, reply) => send(reply, why),
-        Command::Claim(_, reply) | Command::Preview { reply, .. } => send(reply, why),
+        Command::Claim(_, reply) | Command::Preview(_, reply) => send(reply, why),
         Command::Settle(_, reply) => send(reply, why),
         Command::SettleAndClaim(_, _, reply) => send(reply, why),
         Command::Purge(_, reply) => send(reply, why),

@@ -9,9 +9,9 @@ impl Writer {
     /// Commands that are not part of a group.
     pub(super) fn single(&mut self, command: Command) {
         match command {
-            Command::Preview { claim, uid, reply } => {
+            Command::Preview(claim, reply) => {
                 self.tell(claim.at);
-                let result = self.store.preview(&claim, uid);
+                let result = self.store.preview(&claim);
                 self.answer(reply, "cannot look at the next batch", result);
             }
             Command::Purge(purge, reply) => {

@@ -11,6 +11,7 @@ use telemetry_client::TalkError;
 use crate::Context;
 use crate::clock;
 use crate::daemon::{Daemon, Line, PATIENCE, accepted};
+use crate::everybody::Everybody;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::{Screen, is_watched};
@@ -28,6 +29,8 @@ pub(crate) struct Flush {
     /// Wait for at most so long
     #[arg(long, value_name = "DURATION", value_parser = words::duration, default_value = "5s", requires = "wait")]
     timeout: Duration,
+    #[command(flatten)]
+    everybody: Everybody,
 }
 
 /// How often a person who watches is shown what is left.
@@ -42,6 +45,7 @@ impl Flush {
             "wait": self.wait,
             "timeout_ms": self.wait.then(|| words::millis(self.timeout)),
         });
+        let request = self.everybody.ask(request);
         let patience = self.timeout.saturating_add(PATIENCE);
         let answer = if self.wait && is_watched() && !screen.json {
             daemon

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::Context;
 use crate::clock;
 use crate::daemon::{Daemon, PATIENCE, word};
+use crate::everybody::Everybody;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::Screen;
@@ -63,18 +64,20 @@ struct Rows {
     /// At most so many
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
+    #[command(flatten)]
+    everybody: Everybody,
 }
 
 impl Rows {
     fn request(&self, action: &str) -> Value {
-        json!({
+        self.everybody.ask(json!({
             "op": "queue",
             "action": action,
             "tool": self.tool,
             "destination": self.destination,
             "id": self.id.map(|id| id.to_string()),
             "limit": self.limit,
-        })
+        }))
     }
 
     fn is_all(&self) -> bool {
@@ -92,8 +95,8 @@ impl Queue {
         }
         let mut daemon = Daemon::connect(context)?;
         match self.action {
-            Action::List(rows) => list(&mut daemon, &rows.request("list"), screen),
-            Action::Parked(rows) => parked(&mut daemon, &rows.request("parked"), screen),
+            Action::List(rows) => list(&mut daemon, &rows, screen),
+            Action::Parked(rows) => parked(&mut daemon, &rows, screen),
             Action::Show { id } => show(&mut daemon, id, screen),
             Action::NextBatch { destination } => next_batch(&mut daemon, destination.as_deref(), screen),
             Action::Requeue(rows) => change(&mut daemon, &rows.request("requeue"), "requeued", screen),
@@ -102,7 +105,8 @@ impl Queue {
     }
 }
 
-fn list(daemon: &mut Daemon, request: &Value, screen: &mut Screen) -> Result<Exit, Failure> {
+fn list(daemon: &mut Daemon, wanted: &Rows, screen: &mut Screen) -> Result<Exit, Failure> {
+    let request = &wanted.request("list");
     if screen.json {
         daemon.list(request, |line| Ok(screen.line(&line.text)?))?;
         return Ok(Exit::Done);
@@ -115,14 +119,14 @@ fn list(daemon: &mut Daemon, request: &Value, screen: &mut Screen) -> Result<Exi
         cells.push(relative(word(row, "received"), now));
         cells.push(plain(word(row, "state")));
         cells.push(row.get("attempts").map(Value::to_string).unwrap_or_default());
-        rows.push(cells);
+        rows.push(wanted.everybody.cell(row, cells));
         Ok(())
     })?;
     if rows.is_empty() {
         screen.talk("nothing is queued");
         return Ok(Exit::Done);
     }
-    let columns = [
+    let columns = vec![
         "id",
         "tool",
         "event",
@@ -132,11 +136,13 @@ fn list(daemon: &mut Daemon, request: &Value, screen: &mut Screen) -> Result<Exi
         "state",
         "attempts",
     ];
-    screen.table(&columns, &[4, 7], rows)?;
+    let (columns, numbers) = wanted.everybody.column(columns, &[4, 7]);
+    screen.table(&columns, &numbers, rows)?;
     Ok(Exit::Done)
 }
 
-fn parked(daemon: &mut Daemon, request: &Value, screen: &mut Screen) -> Result<Exit, Failure> {
+fn parked(daemon: &mut Daemon, wanted: &Rows, screen: &mut Screen) -> Result<Exit, Failure> {
+    let request = &wanted.request("parked");
     if screen.json {
         daemon.list(request, |line| Ok(screen.line(&line.text)?))?;
         return Ok(Exit::Done);
@@ -150,14 +156,14 @@ fn parked(daemon: &mut Daemon, request: &Value, screen: &mut Screen) -> Result<E
         cells.push(row.get("status").map(Value::to_string).unwrap_or_default());
         // The answer may be a page; its beginning says what it is about.
         cells.push(plain(word(row, "answer")).chars().take(60).collect());
-        rows.push(cells);
+        rows.push(wanted.everybody.cell(row, cells));
         Ok(())
     })?;
     if rows.is_empty() {
         screen.talk("nothing is parked");
         return Ok(Exit::Done);
     }
-    let columns = [
+    let columns = vec![
         "id",
         "tool",
         "event",
@@ -167,7 +173,8 @@ fn parked(daemon: &mut Daemon, request: &Value, screen: &mut Screen) -> Result<E
         "status",
         "answer",
     ];
-    screen.table(&columns, &[4], rows)?;
+    let (columns, numbers) = wanted.everybody.column(columns, &[4]);
+    screen.table(&columns, &numbers, rows)?;
     screen.talk("'telemetryctl queue requeue' tries them again, 'queue purge' erases them");
     Ok(Exit::Done)
 }

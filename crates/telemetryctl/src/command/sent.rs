@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::Context;
 use crate::daemon::{Daemon, word};
+use crate::everybody::Everybody;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::Screen;
@@ -22,11 +23,14 @@ pub(crate) struct Sent {
     /// With the bodies, where they are kept (queue.sent_log)
     #[arg(long)]
     bodies: bool,
+    #[command(flatten)]
+    everybody: Everybody,
 }
 
 impl Sent {
     pub(crate) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
         let request = json!({ "op": "sent", "limit": self.last, "tool": self.tool, "bodies": self.bodies });
+        let request = self.everybody.ask(request);
         let mut daemon = Daemon::connect(context)?;
         if screen.json {
             daemon.list(&request, |line| Ok(screen.line(&line.text)?))?;
@@ -36,7 +40,7 @@ impl Sent {
         let mut bodies = Vec::new();
         daemon.list(&request, |line| {
             let row = &line.value;
-            rows.push(vec![
+            let cells = vec![
                 moment(word(row, "at")),
                 plain(word(row, "destination")),
                 row.get("status").map(Value::to_string).unwrap_or_default(),
@@ -44,7 +48,8 @@ impl Sent {
                 bytes(row.get("bytes").and_then(Value::as_u64).unwrap_or(0)),
                 tools(row.get("tools")),
                 plain(word(row, "batch_id")),
-            ]);
+            ];
+            rows.push(self.everybody.cell(row, cells));
             if let Some(body) = row.get("body").and_then(Value::as_str) {
                 bodies.push((word(row, "batch_id").to_owned(), body.to_owned()));
             }
@@ -54,11 +59,9 @@ impl Sent {
             screen.talk("nothing was sent, or it is longer ago than the sent log remembers (queue.sent_log)");
             return Ok(Exit::Done);
         }
-        screen.table(
-            &["at", "destination", "status", "events", "bytes", "tools", "batch"],
-            &[3, 4],
-            rows,
-        )?;
+        let columns = vec!["at", "destination", "status", "events", "bytes", "tools", "batch"];
+        let (columns, numbers) = self.everybody.column(columns, &[3, 4]);
+        screen.table(&columns, &numbers, rows)?;
         for (batch, body) in bodies {
             screen.line("")?;
             screen.heading(&plain(&batch))?;

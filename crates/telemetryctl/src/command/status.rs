@@ -8,6 +8,7 @@ use telemetry_protocol::consent::Verdict;
 use crate::Context;
 use crate::clock;
 use crate::daemon::{Daemon, PATIENCE, no_daemon, word};
+use crate::everybody::Everybody;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::policy;
@@ -16,17 +17,20 @@ use crate::words::{bytes, counted, plain, relative};
 
 /// Show the daemon, its destinations, the tools and the books
 #[derive(Debug, Args)]
-pub(crate) struct Status {}
+pub(crate) struct Status {
+    #[command(flatten)]
+    everybody: Everybody,
+}
 
 impl Status {
     pub(crate) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
         match Daemon::reach(context) {
             Ok(mut daemon) => {
-                let answer = daemon.ask(&json!({ "op": "status" }), PATIENCE)?;
+                let answer = daemon.ask(&self.everybody.ask(json!({ "op": "status" })), PATIENCE)?;
                 if screen.json {
                     screen.line(&answer.without("ok"))?;
                 } else {
-                    show(&answer.value, screen)?;
+                    show(&answer.value, self.everybody, screen)?;
                 }
                 Ok(Exit::Done)
             }
@@ -81,7 +85,7 @@ fn without_daemon(context: &Context) -> Value {
     })
 }
 
-fn show(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure> {
+fn show(status: &Map<String, Value>, everybody: Everybody, screen: &mut Screen) -> Result<(), Failure> {
     let now = clock::wall_ms();
     let Some(Value::Object(daemon)) = status.get("daemon") else {
         return Err(Failure::failed("the answer to 'status' lacks the daemon"));
@@ -95,7 +99,7 @@ fn show(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure>
     queue(status, now, screen)?;
     destinations(status, now, screen)?;
     tools(status, screen)?;
-    books(status, screen)
+    books(status, everybody, screen)
 }
 
 fn telemetry(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure> {
@@ -237,7 +241,7 @@ fn tools(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure
     Ok(screen.table(&head, &[2, 3], list)?)
 }
 
-fn books(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure> {
+fn books(status: &Map<String, Value>, everybody: Everybody, screen: &mut Screen) -> Result<(), Failure> {
     const COLUMNS: [&str; 10] = [
         "destination",
         "tool",
@@ -256,13 +260,15 @@ fn books(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure
         let count = |key: &str| row.get(key).and_then(Value::as_u64).unwrap_or(0);
         // I5, seen from outside.
         balanced &= count("accepted") == COLUMNS.iter().skip(3).map(|key| count(key)).sum::<u64>();
-        list.push(COLUMNS.iter().map(|key| cell(row, key)).collect());
+        let cells = COLUMNS.iter().map(|key| cell(row, key)).collect();
+        list.push(everybody.cell(row, cells));
     }
     if list.is_empty() {
         return Ok(());
     }
     screen.line("")?;
-    screen.table(&COLUMNS, &[2, 3, 4, 5, 6, 7, 8, 9], list)?;
+    let (columns, numbers) = everybody.column(COLUMNS.to_vec(), &[2, 3, 4, 5, 6, 7, 8, 9]);
+    screen.table(&columns, &numbers, list)?;
     let verdict = match balanced {
         true => styled(GREEN, "the books balance"),
         false => styled(RED, "the books do not balance"),

@@ -8,6 +8,7 @@ use telemetry_client::TalkError;
 
 use crate::Context;
 use crate::daemon::{Daemon, Line, PATIENCE, accepted, word};
+use crate::everybody::Everybody;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::{GREEN, RED, Screen, YELLOW, styled};
@@ -19,6 +20,8 @@ pub(crate) struct Tail {
     /// Only events of this tool
     #[arg(long, value_name = "TOOL")]
     tool: Option<String>,
+    #[command(flatten)]
+    everybody: Everybody,
 }
 
 /// Until somebody closes: nobody watches for longer.
@@ -27,7 +30,10 @@ const ENDLESS: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 impl Tail {
     pub(crate) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
         let mut daemon = Daemon::connect(context)?;
-        let request = format!("{}\n", json!({ "op": "tail", "tool": self.tool }));
+        let request = format!(
+            "{}\n",
+            self.everybody.ask(json!({ "op": "tail", "tool": self.tool }))
+        );
         daemon
             .send(request.as_bytes(), PATIENCE)
             .map_err(|error| daemon.broken("tail", &error))?;
@@ -81,6 +87,9 @@ fn shown(line: &Line) -> String {
             };
             text.push_str(&format!("  {name}{}", plain(value)));
         }
+    }
+    if let Some(uid) = line.value.get("uid") {
+        text.push_str(&format!("  uid {uid}"));
     }
     if let Some(events) = line.value.get("events").and_then(serde_json::Value::as_u64) {
         text.push_str(&format!("  {}", crate::words::counted(events, "event")));

@@ -72,7 +72,10 @@ impl Service {
             }
         };
         let (marks, waiting) = marks(&waits, destination.as_deref());
-        self.flush.order(flush::Command::Flush { destination }).await;
+        let whose = caller.whose;
+        self.flush
+            .order(flush::Command::Flush { destination, whose })
+            .await;
         if !wait {
             return out
                 .line(&json!({ "ok": true, "settled": 0, "left": waiting }))
@@ -160,7 +163,11 @@ impl Service {
                     if caller.whose.is_none_or(|uid| uid == line.uid)
                         && tool.is_none_or(|tool| tool == &*line.tool) =>
                 {
-                    out.line_now(&line.value).await?;
+                    let mut value = line.value;
+                    if self.names_users(caller) {
+                        value["uid"] = line.uid.into();
+                    }
+                    out.line_now(&value).await?;
                 }
                 Ok(_) => {}
                 Err(RecvError::Lagged(missed)) => {

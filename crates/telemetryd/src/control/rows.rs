@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::caller::Caller;
 use super::{Service, end, refuse, when};
+use crate::config::Mode;
 use crate::flush::{self, request_of};
 use crate::ingest::{Answers, Ended};
 
@@ -28,23 +29,33 @@ impl Service {
         out: &mut Answers,
     ) -> Result<(), Ended> {
         let now = self.clock.now();
+        let users = self.names_users(caller);
         let rows = Filter {
             uid: caller.whose,
             ..rows_of(&filter)
         };
         match action {
             QueueAction::List => {
-                self.list(rows, &[RowState::Waiting, RowState::Claimed], limit, false, out)
+                self.list(
+                    rows,
+                    &[RowState::Waiting, RowState::Claimed],
+                    limit,
+                    (false, users),
+                    out,
+                )
+                .await
+            }
+            QueueAction::Parked => {
+                self.list(rows, &[RowState::Parked], limit, (false, users), out)
                     .await
             }
-            QueueAction::Parked => self.list(rows, &[RowState::Parked], limit, false, out).await,
             QueueAction::Show(id) => {
                 let filter = Filter {
                     uid: caller.whose,
                     ids: Some(vec![id.into_bytes()]),
                     ..Filter::default()
                 };
-                self.list(filter, &[], Some(1), true, out).await
+                self.list(filter, &[], Some(1), (true, users), out).await
             }
             QueueAction::NextBatch => self.next_batch(&filter, caller, out).await,
             QueueAction::Purge => {
@@ -95,12 +106,17 @@ impl Service {
         })
     }
 
+    /// Whether lines say whose they are: where they may be several users'.
+    pub(super) fn names_users(&self, caller: Caller) -> bool {
+        self.places.mode == Mode::System && caller.whose.is_none()
+    }
+
     async fn list(
         &self,
         filter: Filter,
         states: &[RowState],
         limit: Option<u64>,
-        body: bool,
+        (body, users): (bool, bool),
         out: &mut Answers,
     ) -> Result<(), Ended> {
         let limit = limit.unwrap_or(u64::MAX);
@@ -116,7 +132,11 @@ impl Service {
             };
             for row in &page.rows {
                 count += 1;
-                out.line(&shown(row, body)).await?;
+                let mut line = shown(row, body);
+                if users {
+                    line["uid"] = row.lane.uid.into();
+                }
+                out.line(&line).await?;
             }
             after = page.next;
             if after.is_none() {
@@ -200,6 +220,9 @@ impl Service {
                 "tools": batch.tools.iter().map(|(tool, n)| (tool.to_string(), Value::from(*n))).collect::<serde_json::Map<_, _>>(),
                 "url": Meta::from_text(&batch.meta).map(|meta| meta.url),
             });
+            if self.names_users(caller) {
+                line["uid"] = batch.uid.into();
+            }
             if bodies {
                 line["body"] = body_of(batch).into();
             }

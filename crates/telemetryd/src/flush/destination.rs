@@ -2,6 +2,7 @@
 
 mod ahead;
 mod burst;
+mod early;
 mod judge;
 mod settle;
 
@@ -15,6 +16,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use self::ahead::Ahead;
+use self::early::Early;
 use super::state::State;
 use super::trigger::{self, Inputs, Next};
 use super::{Order, Shared, States, claim_limits};
@@ -37,6 +39,8 @@ pub(super) struct Flusher {
     view: watch::Receiver<Arc<View>>,
     /// Flush until so many rows have left.
     flush_until: Option<u64>,
+    /// Whose rows go early.
+    early: Early,
     /// An attempt failed, or was held, since the drain began.
     drained: bool,
     /// A connection may be open.
@@ -68,6 +72,7 @@ impl Flusher {
             orders,
             view,
             flush_until: None,
+            early: Early::default(),
             drained: false,
             awake: false,
             drawn: 0,
@@ -82,14 +87,20 @@ impl Flusher {
     pub(super) async fn run(mut self) {
         let mut phase = self.shared.phase.clone();
         while !self.dismissed {
-            match self.next() {
-                Next::Send => {
+            let waiting = self.waiting();
+            match (self.next_with(&waiting), self.early(&waiting)) {
+                (Next::Send, _) => {
                     self.awake = true;
-                    self.burst().await;
+                    self.burst(None).await;
                     continue;
                 }
-                Next::Leave => break,
-                wait => {
+                (Next::Leave, _) => break,
+                (_, Some(uid)) => {
+                    self.awake = true;
+                    self.burst(Some(uid)).await;
+                    continue;
+                }
+                (wait, None) => {
                     self.rest();
                     let timer = match wait {
                         Next::Wait(left) => Some(left.min(PIECE)),
@@ -146,8 +157,12 @@ impl Flusher {
             self.publish();
         }
         self.flush_until = self.flush_until.filter(|until| waiting.left < *until);
-        trigger::next(&Inputs {
-            now,
+        trigger::next(&self.inputs(waiting))
+    }
+
+    fn inputs<'w>(&'w self, waiting: &'w Waiting) -> Inputs<'w> {
+        Inputs {
+            now: self.shared.clock.now(),
             waiting,
             state: &self.state,
             batch: &self.settings.batch,
@@ -155,7 +170,7 @@ impl Flusher {
             flush: self.flush_until.is_some(),
             drained: self.drained,
             phase: *self.shared.phase.borrow(),
-        })
+        }
     }
 
     fn limits(&mut self, now: Moment) -> ClaimLimits {
@@ -166,7 +181,8 @@ impl Flusher {
     async fn obey(&mut self, order: Order) {
         let mut told = None;
         match order {
-            Order::Flush => {
+            Order::Flush(Some(uid)) => return self.send_early(uid).await,
+            Order::Flush(None) => {
                 let waiting = self.waiting();
                 self.flush_until = Some(waiting.left + waiting.events + waiting.leased);
                 return;

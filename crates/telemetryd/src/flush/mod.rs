@@ -51,7 +51,8 @@ pub struct Shared {
 
 /// What somebody asks of a flusher. Who has to know that it holds is told.
 enum Order {
-    Flush,
+    /// Everything that waits, or what this uid has.
+    Flush(Option<u32>),
     Pause(Option<Duration>, oneshot::Sender<()>),
     Resume(oneshot::Sender<()>),
     Settings(Box<Destination>, Box<Client>),
@@ -64,6 +65,8 @@ pub enum Command {
     Flush {
         /// Which.
         destination: Option<String>,
+        /// Rows of this uid; `None`: everybody's.
+        whose: Option<u32>,
     },
     /// Send nothing, for this long or until `resume`.
     Pause {
@@ -99,9 +102,13 @@ impl Handle {
 
     /// Asks for a flush of everything, without waiting. Where commands wait already, people are at it.
     pub fn flush_soon(&self) {
-        let _ = self
-            .commands
-            .try_send((Command::Flush { destination: None }, oneshot::channel().0));
+        let _ = self.commands.try_send((
+            Command::Flush {
+                destination: None,
+                whose: None,
+            },
+            oneshot::channel().0,
+        ));
     }
 
     /// Waits until what was kept of each destination is known again: nobody is to be told otherwise.
@@ -215,7 +222,7 @@ impl Flush {
 
 /// Passes a command on to its flushers; `done` is told when all of them have obeyed.
 async fn route(desks: &HashMap<Arc<str>, mpsc::Sender<Order>>, command: Command, done: oneshot::Sender<()>) {
-    let (Command::Flush { destination }
+    let (Command::Flush { destination, .. }
     | Command::Pause { destination, .. }
     | Command::Resume { destination }) = &command;
     let mut told = Vec::new();
@@ -223,9 +230,9 @@ async fn route(desks: &HashMap<Arc<str>, mpsc::Sender<Order>>, command: Command,
         if destination.as_deref().is_none_or(|wanted| wanted == &**name) {
             let (obeyed, answer) = oneshot::channel();
             let order = match &command {
-                Command::Flush { .. } => {
+                Command::Flush { whose, .. } => {
                     // A full desk has a flush on it already.
-                    let _ = desk.try_send(Order::Flush);
+                    let _ = desk.try_send(Order::Flush(*whose));
                     continue;
                 }
                 Command::Pause { hold, .. } => Order::Pause(*hold, obeyed),

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use telemetry_protocol::consent::{Fact, Verdict};
 use telemetry_protocol::limits::is_tool_name;
+use telemetry_protocol::place::{Dirs, Mode};
 
 use super::{explain, file, machine};
 use crate::Context;
@@ -123,6 +124,9 @@ impl Change {
         };
         if !told && word == Word::Deny {
             purge(context, &mut receipt);
+            if self.system {
+                purge_machine(context, &mut receipt);
+            }
         }
         self.report(word, context, &receipt, screen)?;
         Ok(Exit::Done)
@@ -244,12 +248,26 @@ fn purge(context: &Context, receipt: &mut Receipt) {
         .into_iter()
         .chain([PathBuf::from(local)])
         .any(|directory| directory.join("queue.db").exists());
-    if !has_queue {
-        return;
+    if has_queue {
+        run_purge(&["--purge"], "the queue", receipt);
     }
+}
+
+/// The same for the queue of a machine-wide daemon that does not run.
+fn purge_machine(context: &Context, receipt: &mut Receipt) {
+    let Ok(dirs) = Dirs::find(Mode::System, &|name| std::env::var_os(name)) else {
+        return;
+    };
+    let users = context.surroundings.user.as_ref().map(|dirs| &dirs.state);
+    if users != Some(&dirs.state) && dirs.state.join("queue.db").exists() {
+        run_purge(&["--system", "--purge"], "the machine's queue", receipt);
+    }
+}
+
+fn run_purge(flags: &[&str], what: &str, receipt: &mut Receipt) {
     let program = programs::telemetryd();
     let ended = Command::new(&program)
-        .arg("--purge")
+        .args(flags)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output();
@@ -258,13 +276,13 @@ fn purge(context: &Context, receipt: &mut Receipt) {
             receipt.purged += purged(&String::from_utf8_lossy(&output.stdout));
             receipt
                 .reached
-                .push("the queue, through telemetryd --purge".to_owned());
+                .push(format!("{what}, through telemetryd {}", flags.join(" ")));
         }
         Ok(_) => receipt
             .not_reached
-            .push("the queue: telemetryd --purge failed".to_owned()),
+            .push(format!("{what}: telemetryd {} failed", flags.join(" "))),
         Err(error) => receipt.not_reached.push(format!(
-            "the queue: cannot start {}: {}; it is purged before the next daemon opens its socket",
+            "{what}: cannot start {}: {}; it is purged before the next daemon opens its socket",
             program.display(),
             error.kind()
         )),

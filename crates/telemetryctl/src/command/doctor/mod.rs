@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::Context;
+use crate::everybody::Everybody;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::{GREEN, RED, Screen, YELLOW, styled};
@@ -22,6 +23,8 @@ pub(crate) struct Doctor {
     /// Also try each destination as the daemon would: name, connection, proxy, TLS, HTTP; sends no event
     #[arg(long)]
     probe: bool,
+    #[command(flatten)]
+    everybody: Everybody,
 }
 
 /// How a check ended.
@@ -94,7 +97,7 @@ impl Check {
 
 impl Doctor {
     pub(crate) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
-        let (mut checks, mode) = running::check(context, self.probe);
+        let (mut checks, mode) = running::check(context, self.probe, self.everybody);
         checks.extend(files::check(context, mode));
         checks.extend(config::check(mode));
         checks.push(clock::check(context, mode));

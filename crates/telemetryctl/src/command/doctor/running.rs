@@ -11,6 +11,7 @@ use telemetry_protocol::place::Mode;
 use super::{Check, State, theirs};
 use crate::Context;
 use crate::daemon::{Daemon, PATIENCE, accepted, no_daemon};
+use crate::everybody::Everybody;
 use crate::programs;
 
 /// A daemon that takes connections and does not say hello within this time hangs.
@@ -20,13 +21,13 @@ const WEDGED: Duration = Duration::from_secs(2);
 const OWN: &str = env!("CARGO_PKG_VERSION");
 
 /// The checks, and of which mode the daemon is that answers, or should.
-pub(super) fn check(context: &Context, probe: bool) -> (Vec<Check>, Mode) {
+pub(super) fn check(context: &Context, probe: bool, everybody: Everybody) -> (Vec<Check>, Mode) {
     let mut mode = Mode::User;
-    let checks = ask(context, probe, &mut mode);
+    let checks = ask(context, probe, everybody, &mut mode);
     (checks, mode)
 }
 
-fn ask(context: &Context, probe: bool, mode: &mut Mode) -> Vec<Check> {
+fn ask(context: &Context, probe: bool, everybody: Everybody, mode: &mut Mode) -> Vec<Check> {
     let mut daemon = match Daemon::reach(context) {
         Ok(daemon) => daemon,
         Err(error) => {
@@ -77,15 +78,15 @@ fn ask(context: &Context, probe: bool, mode: &mut Mode) -> Vec<Check> {
         checks.extend(lock(context, daemon.pid()));
     }
     checks.extend(versions(Some(answer.word("server"))));
-    let (theirs_half, refused) = half(&mut daemon, probe);
+    let (theirs_half, refused) = half(&mut daemon, probe, everybody);
     checks.extend(theirs_half);
     checks.extend(refused);
     checks
 }
 
 /// The daemon's half, and a word on a probe that it refused.
-fn half(daemon: &mut Daemon, probe: bool) -> (Vec<Check>, Option<Check>) {
-    let request = json!({ "op": "doctor", "probe": probe });
+fn half(daemon: &mut Daemon, probe: bool, everybody: Everybody) -> (Vec<Check>, Option<Check>) {
+    let request = everybody.ask(json!({ "op": "doctor", "probe": probe }));
     match daemon.put(&request, PATIENCE * 6).and_then(|answer| {
         let refused = probe && answer.word("error") == "not_allowed";
         if refused {
@@ -102,7 +103,7 @@ fn half(daemon: &mut Daemon, probe: bool) -> (Vec<Check>, Option<Check>) {
         Ok(Err(answer)) => {
             let detail = format!("nobody was asked: {}", answer.word("message"));
             let refused = Check::new("probe", State::Warn, detail).hint("ask again as root");
-            (half(daemon, false).0, Some(refused))
+            (half(daemon, false, everybody).0, Some(refused))
         }
         Err(failure) => {
             let detail = failure.to_string().replace('\n', ";");

@@ -13,9 +13,12 @@ use crate::flush::trigger::Next;
 use crate::phase::Phase;
 
 impl Flusher {
-    /// Claims and sends until the trigger says that it is enough.
-    pub(super) async fn burst(&mut self) {
-        self.claim().await;
+    /// Claims and sends until the trigger says that it is enough; or one batch of this uid, which goes early.
+    pub(super) async fn burst(&mut self, early: Option<u32>) {
+        match early {
+            Some(uid) => self.claim_early(uid).await,
+            None => self.claim().await,
+        }
         while let Some(batch) = self.at_hand() {
             if self.may_go(&batch) {
                 if !self.state.sending {
@@ -64,7 +67,7 @@ impl Flusher {
         let mut waiting = self.waiting();
         waiting.events += batch.events.len() as u64;
         waiting.open_batches += 1;
-        self.next_with(&waiting) == Next::Send
+        self.next_with(&waiting) == Next::Send || self.goes_early(batch, &waiting)
     }
 
     /// Puts a batch back that may not go; claims anew where something may.

@@ -130,6 +130,7 @@ impl Flusher {
 
     fn failed(&mut self) {
         self.flush_until = None;
+        self.early.clear();
         self.drained = *self.shared.phase.borrow() >= Phase::Draining;
     }
 }

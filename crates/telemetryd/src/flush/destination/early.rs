@@ -1,0 +1,122 @@
+//! A user's own flush: in a machine-wide daemon `flush` sends what the caller has waiting, and nobody else's rows
+//! before their time (I13).
+
+use std::sync::Arc;
+
+use telemetry_queue::{Claimed, Id, Waiting};
+use tracing::warn;
+
+use super::trigger::{self, Next};
+use super::{Flusher, SETTLE_AGAIN, sleep};
+
+/// Users whose rows are to go early, and how many of each. As many as may be connected by default (I6); who comes
+/// after that many waits for the batch's own time.
+const USERS: usize = 1024;
+
+/// Whose rows go before their time.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    /// Users, and how many events of each.
+    wanted: Vec<(u32, u64)>,
+    /// The batch that was claimed for one of them.
+    claimed: Option<Id>,
+}
+
+impl Early {
+    fn add(&mut self, uid: u32, events: u64) {
+        if let Some((_, left)) = self.wanted.iter_mut().find(|(known, _)| *known == uid) {
+            *left = events;
+        } else if self.wanted.len() < USERS {
+            self.wanted.push((uid, events));
+        }
+    }
+
+    /// So many of this user's events were claimed; `None`: there are no more. The next user comes to its turn.
+    pub(super) fn claimed(&mut self, uid: u32, events: Option<usize>) {
+        let Some(at) = self.wanted.iter().position(|(known, _)| *known == uid) else {
+            return;
+        };
+        let (uid, left) = self.wanted.remove(at);
+        let left = left.saturating_sub(events.map_or(u64::MAX, |events| events as u64));
+        if left > 0 {
+            self.wanted.push((uid, left));
+        }
+    }
+
+    /// An attempt failed: nothing goes early any more.
+    pub(super) fn clear(&mut self) {
+        self.wanted.clear();
+        self.claimed = None;
+    }
+}
+
+impl Flusher {
+    /// What this user has waiting now goes early.
+    pub(super) async fn send_early(&mut self, uid: u32) {
+        let Ok(view) = self.shared.queue.view_of(uid).await else {
+            return; // the queue is closed
+        };
+        let own = view
+            .destinations
+            .iter()
+            .find(|(name, _)| *name == self.settings.name);
+        let events = own.map_or(0, |(_, waiting)| waiting.events);
+        if events > 0 {
+            self.early.add(uid, events);
+        }
+    }
+
+    /// Claims a batch of this uid's rows.
+    pub(super) async fn claim_early(&mut self, uid: u32) {
+        let now = self.shared.clock.now();
+        let limits = self.limits(now);
+        let name = Arc::clone(&self.settings.name);
+        match self.shared.queue.claim_of(&name, uid, limits, now).await {
+            Ok(batch) => {
+                self.early
+                    .claimed(uid, batch.as_ref().map(|batch| batch.events.len()));
+                self.early.claimed = batch.as_ref().map(|batch| batch.id);
+                self.hold_ready(batch);
+            }
+            Err(error) => {
+                warn!(destination = %name, %error, "cannot claim a batch");
+                sleep(Some(SETTLE_AGAIN)).await;
+            }
+        }
+    }
+
+    /// Whether this batch was claimed to go early, and may.
+    pub(super) fn goes_early(&self, batch: &Claimed, waiting: &Waiting) -> bool {
+        let mut inputs = self.inputs(waiting);
+        inputs.flush = true;
+        self.early.claimed == Some(batch.id) && trigger::next(&inputs) == Next::Send
+    }
+
+    /// Whose rows are to go although nothing else is due.
+    pub(super) fn early(&mut self, waiting: &Waiting) -> Option<u32> {
+        if waiting.events == 0 {
+            self.early.clear();
+        }
+        let &(uid, _) = self.early.wanted.first()?;
+        let mut inputs = self.inputs(waiting);
+        inputs.flush = true;
+        (trigger::next(&inputs) == Next::Send).then_some(uid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Early;
+
+    #[test]
+    fn users_take_turns_until_each_has_what_it_asked_for() {
+        let mut early = Early::default();
+        early.add(1, 700);
+        early.add(2, 10);
+        early.claimed(1, Some(500));
+        assert_eq!(early.wanted, [(2, 10), (1, 200)]);
+        early.claimed(2, Some(10));
+        early.claimed(1, None);
+        assert!(early.wanted.is_empty());
+    }
+}
