@@ -77,6 +77,15 @@ fn the_first_event_of_an_unprivileged_user_starts_the_daemon_and_two_users_event
     send(&machine, BOB, 2);
     assert_eq!(numbers(&machine.wait_for_arrived(2)), [1, 2]);
 
+    let doctor = machine.sh_as(BOB, "telemetryctl doctor");
+    assert!(doctor.lines().all(|line| line.starts_with("ok ")), "{doctor}");
+    let second = machine.try_sh("HOME=/tmp telemetryd --socket /run/telemetryd/telemetryd.sock");
+    assert!(
+        second.stderr.contains("(pid 1, systemd) already listens"),
+        "{}",
+        second.stderr
+    );
+
     // Each row was its sender's.
     let books = machine.sh("telemetryctl status --json");
     let books: Value = serde_json::from_str(&books).expect("status is JSON");

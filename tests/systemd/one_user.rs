@@ -162,6 +162,9 @@ fn a_packages_units_are_used_as_they_are_and_stay() {
         ALICE,
         "systemctl --user is-active telemetryd.service telemetryd.socket",
     );
+    // systemd made the socket, the daemon answers on it: doctor is not confused, nor misses the machine's daemon.
+    let doctor = machine.sh_as(ALICE, "telemetryctl doctor");
+    assert!(doctor.lines().all(|line| line.starts_with("ok ")), "{doctor}");
     machine.sh_as(ALICE, "telemetryctl service uninstall");
     assert_eq!(machine.try_sh("pgrep -x telemetryd").code, Some(1));
     machine.sh("test -e /usr/lib/systemd/user/telemetryd.service");

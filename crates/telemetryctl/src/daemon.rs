@@ -193,8 +193,7 @@ pub(crate) fn no_daemon(error: ConnectError) -> Failure {
         Refusal::NotPermitted => "another user's daemon listens there".to_owned(),
         Refusal::BadPath(_) => "choose a shorter one with --socket or TELEMETRYD_SOCKET".to_owned(),
         _ if Path::new("/run/systemd/system").is_dir() => {
-            "start it with 'systemctl --user start telemetryd.socket', or run 'telemetryd' in a terminal"
-                .to_owned()
+            format!("{}, or run 'telemetryd' in a terminal", how_to_start())
         }
         _ => "run 'telemetryd' in a terminal, or 'telemetryd --background'".to_owned(),
     };
@@ -208,6 +207,30 @@ pub(crate) fn no_daemon(error: ConnectError) -> Failure {
         failure = failure.caused_by(format_args!("{}: {refusal}", path.display()));
     }
     failure.hint(hint)
+}
+
+/// What starts it where systemd runs: a unit that is there, else what puts one there.
+fn how_to_start() -> &'static str {
+    if rustix::process::geteuid().is_root() {
+        return "start it with 'systemctl start telemetryd.socket'";
+    }
+    let below =
+        |variable: &str, below: &str| std::env::var_os(variable).map(|base| Path::new(&base).join(below));
+    let own = below("XDG_CONFIG_HOME", "systemd/user").or_else(|| below("HOME", ".config/systemd/user"));
+    let all = [
+        "/etc/systemd/user",
+        "/usr/local/lib/systemd/user",
+        "/usr/lib/systemd/user",
+    ];
+    let known = all.iter().map(|place| Path::new(place).to_owned()).chain(own);
+    if known
+        .map(|place| place.join("telemetryd.socket"))
+        .any(|unit| unit.is_file())
+    {
+        "start it with 'systemctl --user start telemetryd.socket'"
+    } else {
+        "have it run with 'telemetryctl service install'"
+    }
 }
 
 #[cfg(test)]

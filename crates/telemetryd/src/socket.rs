@@ -18,7 +18,7 @@ pub enum SocketError {
     #[error("{0}")]
     TooLong(String),
     /// Somebody listens there.
-    #[error("another daemon{} already listens at {}", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .path.display())]
+    #[error("another daemon{} already listens at {}", .pid.map(owner).unwrap_or_default(), .path.display())]
     Taken {
         /// Where.
         path: PathBuf,
@@ -205,6 +205,15 @@ fn peer_pid(stream: &UnixStream) -> Option<i32> {
 #[cfg(not(target_os = "linux"))]
 fn peer_pid(_: &UnixStream) -> Option<i32> {
     None
+}
+
+/// Who listens, in brackets: by its name too where it is no daemon, for a service manager listens for one.
+fn owner(pid: i32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    match name.trim_end() {
+        "" | "telemetryd" => format!(" (pid {pid})"),
+        name => format!(" (pid {pid}, {name})"),
+    }
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

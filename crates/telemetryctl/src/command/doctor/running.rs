@@ -55,14 +55,12 @@ fn ask(context: &Context, probe: bool, everybody: Everybody, mode: &mut Mode) ->
         }
     };
     let place = daemon.path().display().to_string();
-    let pid = daemon
-        .pid()
-        .map(|pid| format!(" (pid {pid})"))
-        .unwrap_or_default();
+    let shown = |pid: Option<i32>| pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
     let hello = json!({ "op": "hello", "protocol": PROTOCOL, "client": format!("telemetryctl/{OWN}") });
     let answer = match daemon.ask(&hello, WEDGED) {
         Ok(answer) => answer,
         Err(failure) => {
+            let pid = shown(daemon.pid().filter(is_a_daemon));
             let detail = format!("a daemon{pid} takes connections at {place} and does not answer: {failure}");
             let detail = detail.replace('\n', ";");
             return vec![
@@ -71,17 +69,32 @@ fn ask(context: &Context, probe: bool, everybody: Everybody, mode: &mut Mode) ->
             ];
         }
     };
-    let mut checks = vec![Check::new("socket", State::Ok, format!("{place}{pid} answers"))];
+    // Its own word, not the socket's: that names who made the socket, which may be the service manager.
+    let pid = answer
+        .value
+        .get("pid")
+        .and_then(Value::as_i64)
+        .and_then(|pid| i32::try_from(pid).ok());
+    let mut checks = vec![Check::new(
+        "socket",
+        State::Ok,
+        format!("{place}{} answers", shown(pid)),
+    )];
     if answer.word("mode") == Mode::System.as_str() {
         *mode = Mode::System;
     } else {
-        checks.extend(lock(context, daemon.pid()));
+        checks.extend(lock(context, pid));
     }
     checks.extend(versions(Some(answer.word("server"))));
     let (theirs_half, refused) = half(&mut daemon, probe, everybody);
     checks.extend(theirs_half);
     checks.extend(refused);
     checks
+}
+
+/// Whether a process is a daemon, and not the service manager that holds its socket. Where nobody says it is.
+fn is_a_daemon(pid: &i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).map_or(true, |name| name.trim_end() == "telemetryd")
 }
 
 /// The daemon's half, and a word on a probe that it refused.

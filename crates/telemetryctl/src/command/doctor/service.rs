@@ -35,12 +35,19 @@ pub(super) fn check() -> Vec<Check> {
     }
     let mut checks = Vec::new();
     let mut silent = None;
+    let mut heard = Vec::new();
     for manager in [Manager::Machine, Manager::User] {
         match units(manager) {
-            Ok(units) => checks.extend(judge(manager, &units)),
+            Ok(units) => heard.push((manager, units)),
             Err(why) => silent = Some(why),
         }
     }
+    // A package brings both kinds of units; where one kind is in use, the other is not missed.
+    let in_use = heard
+        .iter()
+        .any(|(_, units)| units.iter().any(|unit| state(unit) == "active"));
+    heard.retain(|(_, units)| !in_use || units.iter().any(|unit| state(unit) != "inactive"));
+    checks.extend(heard.iter().filter_map(|(manager, units)| judge(*manager, units)));
     if checks.is_empty() {
         let detail = match silent {
             Some(why) => format!("no service manager looks after it: {why}"),
@@ -55,6 +62,10 @@ pub(super) fn check() -> Vec<Check> {
 
 /// A unit's properties.
 type Unit = BTreeMap<String, String>;
+
+fn state(unit: &Unit) -> &str {
+    unit.get("ActiveState").map_or("", String::as_str)
+}
 
 /// What systemd says of our units.
 fn units(manager: Manager) -> Result<Vec<Unit>, String> {

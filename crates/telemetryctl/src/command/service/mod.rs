@@ -133,7 +133,7 @@ fn show(installing: bool, system: bool, done: &Done, screen: &mut Screen) -> Res
             screen.talk("it runs while you are logged in; 'loginctl enable-linger' has it run always");
         }
     } else {
-        screen.line(&format!("erased     {} queued events", done.erased))?;
+        screen.line(&format!("{:<10} queued events: {}", "erased", done.erased))?;
     }
     Ok(())
 }
