@@ -59,7 +59,7 @@ fn a_package_is_installed_used_upgraded_with_a_queue_in_it_removed_and_purged() 
         "and what was queued"
     );
     machine.start_endpoint();
-    machine.sh("telemetryctl resume; telemetryctl flush --wait");
+    machine.sh("telemetryctl resume; telemetryctl flush --wait --all-users");
     assert_eq!(machine.wait_for_arrived(3).len(), 3);
 
     // Removed: nothing runs or is enabled, nothing is left of the program; settings and state wait.
