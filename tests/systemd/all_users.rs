@@ -448,3 +448,31 @@ fn a_daemon_that_leaves_when_it_is_idle_is_started_again_by_the_next_event() {
     );
     assert_eq!(numbers(&machine.wait_for_arrived(8)), (1..=8).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_drain_that_is_longer_than_the_units_patience_is_asked_for() {
+    let Some(machine) = configured("1h") else { return };
+    // An endpoint that takes everything and never answers.
+    machine.sh("systemctl stop endpoint; systemd-run --quiet --unit mute nc -l -k 127.0.0.1 9000");
+    machine.eventually("it listens", "ss -ltn | grep -q 127.0.0.1:9000");
+    machine.write(
+        "/etc/systemd/system/telemetryd.service.d/short.conf",
+        "[Service]\nTimeoutStopSec=500ms\n",
+    );
+    machine.write(
+        "/etc/telemetryd/config.d/50-drain.toml",
+        "[daemon]\nshutdown_drain = \"2s\"",
+    );
+    machine.sh("systemctl daemon-reload; systemctl enable --now telemetryd");
+    send(&machine, ALICE, 1);
+    machine.sh("systemctl stop telemetryd.socket telemetryd.service");
+    assert_eq!(
+        machine.property("telemetryd.service", "Result"),
+        "success",
+        "it was not killed in the middle of its drain"
+    );
+    machine.sh(
+        "systemctl stop mute; systemctl start endpoint telemetryd; telemetryctl flush --wait --all-users",
+    );
+    assert_eq!(numbers(&machine.wait_for_arrived(1)), [1]);
+}

@@ -63,7 +63,7 @@ After=basic.target sockets.target
 UNIT
 : >"$root/etc/fstab"
 echo 7e1e3e747e1e3e747e1e3e747e1e3e74 >"$root/etc/machine-id"
-hostname machine
+echo machine >"$root/etc/hostname"
 ip link set lo up
 
 cd "$root"

@@ -168,7 +168,15 @@ impl Machine {
                 "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             )
             .env("NO_COLOR", "1")
-            .args(["--target", &self.init.to_string(), "--all", "--wdns=/", "--"])
+            .args([
+                "--target",
+                &self.init.to_string(),
+                "--all",
+                "--",
+                "env",
+                "-C",
+                "/",
+            ])
             .args(words);
         Running::start(command, None).wait(DEADLINE * 2)
     }

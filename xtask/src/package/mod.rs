@@ -133,3 +133,38 @@ fn said(command: &mut Command) -> Result<String> {
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    fn asked(words: &str) -> anyhow::Result<super::Asked> {
+        let words: Vec<_> = words.split_whitespace().map(Into::into).collect();
+        read(&words)
+    }
+
+    #[test]
+    fn what_is_asked_for_is_read_in_any_order() {
+        let asked = asked("--version 1.2.3 --programs /p deb --plain --out /o").expect("all of it is known");
+        assert_eq!(
+            (asked.shape.as_str(), asked.version.as_str(), asked.plain),
+            ("deb", "1.2.3", true)
+        );
+        assert_eq!(
+            (asked.programs.to_str(), asked.out.to_str()),
+            (Some("/p"), Some("/o"))
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_named() {
+        for (words, said) in [
+            ("--programs /p", "deb, rpm or tree?"),
+            ("--programs /p snap", "what is snap?"),
+            ("deb --programs", "--programs takes a value"),
+        ] {
+            let error = asked(words).err().expect("an error").to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}
