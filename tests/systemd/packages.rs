@@ -116,11 +116,58 @@ fn a_package_that_was_never_configured_leaves_nothing_when_it_is_purged() {
     );
 }
 
+/// Whether an .rpm cannot be made here; with `CI=true` it must.
+fn no_rpmbuild() -> bool {
+    let missing = Command::new("rpmbuild").arg("--version").output().is_err();
+    let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    assert!(!(missing && ci), "it must run here: needs rpmbuild (package rpm)");
+    missing
+}
+
+#[test]
+fn an_rpm_is_installed_upgraded_with_a_queue_in_it_and_erased() {
+    if no_rpmbuild() {
+        return;
+    }
+    let ((_a, older), (_b, newer)) = (
+        crate::machine::packed("rpm", "0.0.9"),
+        crate::machine::packed("rpm", "0.1.0"),
+    );
+    let Some(machine) = Machine::boot_with(&[(&older, "/var/older.rpm"), (&newer, "/var/newer.rpm")]) else {
+        return;
+    };
+    // A Debian has rpm, and none of the packages that it would ask for.
+    let rpm = "rpm --force-debian --nodeps --quiet";
+    machine.sh(&format!("{rpm} --install /var/older.rpm"));
+    let states = machine
+        .try_sh("systemctl is-enabled telemetryd.socket telemetryd.service")
+        .stdout;
+    assert_eq!(states, "disabled\ndisabled\n", "a package enables nothing");
+    let manifest = "name = \"demo\"\nconsent = \"opt-out\"\nevents = \"any\"";
+    machine.write("/etc/telemetryd/tools.d/demo.toml", manifest);
+    machine.sh("systemctl enable --now telemetryd");
+    machine.sh_as(ALICE, "telemetryctl send --strict demo ran");
+    let before = machine.daemon_pid();
+    machine.sh(&format!("{rpm} --upgrade /var/newer.rpm"));
+    assert!(
+        ![0, before].contains(&machine.daemon_pid()),
+        "the new program runs"
+    );
+    assert_eq!(queued(&machine, ALICE), 1);
+    machine.sh(&format!("{rpm} --erase telemetryd"));
+    assert_eq!(machine.try_sh("pgrep -x telemetryd").code, Some(1));
+    assert_eq!(
+        machine
+            .try_sh("test -e /usr/bin/telemetryd -o -e /usr/lib/systemd/system/telemetryd.socket")
+            .code,
+        Some(1)
+    );
+    machine.sh("test -e /var/lib/telemetryd/queue.db");
+}
+
 #[test]
 fn the_rpm_holds_what_the_deb_holds() {
-    if Command::new("rpmbuild").arg("--version").output().is_err() {
-        let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
-        assert!(!ci, "it must run here: needs rpmbuild (package rpm)");
+    if no_rpmbuild() {
         return;
     }
     let (_deb, deb) = package("0.1.0");
