@@ -13,6 +13,8 @@ mod vectors;
 mod captures;
 mod delivery;
 mod network;
+#[cfg(target_os = "linux")]
+mod offline;
 mod secrets;
 
 mod clients;

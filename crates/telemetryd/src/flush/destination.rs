@@ -1,6 +1,7 @@
 //! One destination's flusher: waits for the trigger, then sends what waits in a burst of batches.
 
 mod ahead;
+mod around;
 mod burst;
 mod early;
 mod judge;
@@ -16,13 +17,14 @@ use tracing::warn;
 use uuid::Uuid;
 
 use self::ahead::Ahead;
+use self::around::Around;
 use self::early::Early;
 use super::state::State;
 use super::trigger::{self, Inputs, Next};
 use super::{Order, Shared, States, claim_limits};
 
 /// A wait is cut into pieces of this length, so that it ends in time after a suspend, which timers do not
-/// count. Only while something waits.
+/// count, and so that a suspend is seen. Only while something waits.
 const PIECE: Duration = Duration::from_secs(60);
 /// A settlement that fails (full disk, I/O error) is tried again after so long; the lease goes on.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
@@ -41,6 +43,8 @@ pub(super) struct Flusher {
     flush_until: Option<u64>,
     /// Whose rows go early.
     early: Early,
+    /// The machine's sleep and its network.
+    around: Around,
     /// An attempt failed, or was held, since the drain began.
     drained: bool,
     /// A connection may be open.
@@ -73,6 +77,7 @@ impl Flusher {
             view,
             flush_until: None,
             early: Early::default(),
+            around: Around::default(),
             drained: false,
             awake: false,
             drawn: 0,
@@ -88,6 +93,7 @@ impl Flusher {
         let mut phase = self.shared.phase.clone();
         while !self.dismissed {
             let waiting = self.waiting();
+            self.look_around(&waiting);
             match (self.next_with(&waiting), self.early(&waiting)) {
                 (Next::Send, _) => {
                     self.awake = true;
@@ -112,6 +118,7 @@ impl Flusher {
                             None => break,
                         },
                         changed = self.view.changed() => if changed.is_err() { break },
+                        () = self.around.network_is_back() => self.try_sooner(),
                         _ = phase.changed() => {}
                         () = sleep(timer) => {}
                     }

@@ -3,6 +3,7 @@
 
 mod destination;
 mod gate;
+mod network;
 pub mod state;
 pub mod trigger;
 
