@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use uuid::Uuid;
 
-use crate::lines::{Ack, Lines};
+use crate::lines::{Ack, LINE, Lines};
 
 /// A sample of ids is kept: one of so many.
 const SAMPLE: u64 = 1000;
@@ -23,24 +23,64 @@ const QUEUED: &[u8] = br#"{"ok":true,"status":"queued""#;
 pub(crate) fn send(socket: &Path, events: u64, window: u64) -> Result<Vec<Uuid>> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let mut lines = Lines::new(Ack::Queued);
-    let mut sample = Vec::new();
+    let mut ready = Ready::new(events);
     let (mut sent, mut answered) = (0, 0);
-    let mut out = Vec::new();
     let mut answers = Answers::new();
     while answered < events {
-        out.clear();
-        while sent < events && sent - answered < window {
-            let id = lines.push(&mut out);
-            if sent.is_multiple_of(SAMPLE) {
-                sample.push(id);
-            }
-            sent += 1;
-        }
-        stream.write_all(&out).context("cannot write events")?;
+        let now = (window - (sent - answered)).min(events - sent);
+        ready.make(now);
+        stream
+            .write_all(ready.lines(now))
+            .context("cannot write events")?;
+        sent += now;
+        // While the daemon is at work: a tool has its next events from its own work, not from ours.
+        ready.make(window);
         answered += answers.read(&mut stream)?;
     }
-    Ok(sample)
+    Ok(ready.sample)
+}
+
+/// Lines that are made before they can be sent.
+struct Ready {
+    lines: Lines,
+    /// Of the same length each.
+    bytes: Vec<u8>,
+    taken: usize,
+    made: u64,
+    most: u64,
+    sample: Vec<Uuid>,
+}
+
+impl Ready {
+    fn new(most: u64) -> Self {
+        Self {
+            lines: Lines::new(Ack::Queued),
+            bytes: Vec::new(),
+            taken: 0,
+            made: 0,
+            most,
+            sample: Vec::new(),
+        }
+    }
+
+    /// Makes lines until so many are ready, or all are made.
+    fn make(&mut self, count: u64) {
+        self.bytes.drain(..std::mem::take(&mut self.taken));
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        while self.bytes.len() < count.saturating_mul(LINE + 1) && self.made < self.most {
+            let id = self.lines.push(&mut self.bytes);
+            if self.made.is_multiple_of(SAMPLE) {
+                self.sample.push(id);
+            }
+            self.made += 1;
+        }
+    }
+
+    /// The next lines, which are then sent.
+    fn lines(&mut self, count: u64) -> &[u8] {
+        self.taken = usize::try_from(count).unwrap_or(usize::MAX) * (LINE + 1);
+        &self.bytes[..self.taken]
+    }
 }
 
 /// The same over several connections at once, a thread for each.
