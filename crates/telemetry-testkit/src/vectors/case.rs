@@ -38,6 +38,8 @@ pub enum Setup {
     },
     /// A variable of the daemon.
     Env(String, String),
+    /// A flag of the daemon.
+    Flag(String),
     /// The script of the endpoint.
     Endpoint(String),
 }
@@ -164,6 +166,9 @@ fn setup(number: usize, line: &mut Map<String, Value>) -> Result<Option<Vec<Setu
             .map(variable)
             .collect::<Result<_, String>>()
             .map(Some);
+    }
+    if let Some(value) = line.remove("flag") {
+        return Ok(Some(vec![Setup::Flag(string(number, "flag", value)?)]));
     }
     if let Some(value) = line.remove("endpoint") {
         return Ok(Some(vec![Setup::Endpoint(string(number, "endpoint", value)?)]));

@@ -45,10 +45,16 @@ pub fn run(case: &Case) {
             Setup::Manifest { tool, text } => home.write_manifest(tool, text),
             Setup::File { path, text } => home.write(place(&home, path), text),
             Setup::Env(name, value) => home.set_env(name, value),
-            Setup::Endpoint(_) => {}
+            Setup::Flag(_) | Setup::Endpoint(_) => {}
         }
     }
-    let mut daemon = Daemon::builder(&home).start();
+    let flags = case.setup.iter().filter_map(|setup| match setup {
+        Setup::Flag(flag) => Some(flag),
+        _ => None,
+    });
+    let mut daemon = flags
+        .fold(Daemon::builder(&home), |builder, flag| builder.arg(flag))
+        .start();
     play(case, &daemon.socket(), Some(&collector));
     if case.steps.iter().any(stops) {
         // It may have ended by now, and well.

@@ -150,7 +150,7 @@ impl Service {
         caller: Caller,
         out: &mut Answers,
     ) -> Result<(), Ended> {
-        let mut lines = self.tail.watch();
+        let mut lines = self.tail.watch(caller.whose);
         let mut phase = self.phase.clone();
         loop {
             let line = tokio::select! {
@@ -159,10 +159,7 @@ impl Service {
                 () = reached(&mut phase, Phase::Closing) => return Ok(()),
             };
             match line {
-                Ok(line)
-                    if caller.whose.is_none_or(|uid| uid == line.uid)
-                        && tool.is_none_or(|tool| tool == &*line.tool) =>
-                {
+                Ok(line) if tool.is_none_or(|tool| tool == &*line.tool) => {
                     let mut value = line.value;
                     if self.names_users(caller) {
                         value["uid"] = line.uid.into();

@@ -1,7 +1,9 @@
 //! Watching live: a line per event as it is accepted, declined, delivered or parked. Costs one comparison
 //! while nobody watches; a watcher that is too slow is told how many lines it missed.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use telemetry_protocol::time::Rfc3339;
@@ -23,13 +25,26 @@ pub struct Line {
     pub value: Value,
 }
 
-/// The pen; clones write on the same roll.
+/// The pen; clones write on the same rolls. Who watches one user's events has that user's roll, and is behind by that
+/// user's events alone (I13).
 #[derive(Clone, Debug)]
-pub struct Tail(broadcast::Sender<Line>);
+pub struct Tail(Arc<Rolls>);
+
+#[derive(Debug)]
+struct Rolls {
+    all: broadcast::Sender<Line>,
+    users: Mutex<HashMap<u32, broadcast::Sender<Line>>>,
+    /// How many of those there are.
+    watched: AtomicUsize,
+}
 
 impl Default for Tail {
     fn default() -> Self {
-        Self(broadcast::Sender::new(BEHIND))
+        Self(Arc::new(Rolls {
+            all: broadcast::Sender::new(BEHIND),
+            users: Mutex::default(),
+            watched: AtomicUsize::new(0),
+        }))
     }
 }
 
@@ -37,13 +52,38 @@ impl Tail {
     /// Whether anybody watches.
     #[must_use]
     pub fn watched(&self) -> bool {
-        self.0.receiver_count() > 0
+        self.0.all.receiver_count() > 0 || self.0.watched.load(Ordering::Relaxed) > 0
     }
 
-    /// Begins to watch.
+    /// Begins to watch: one user's events, or everybody's.
     #[must_use]
-    pub fn watch(&self) -> broadcast::Receiver<Line> {
-        self.0.subscribe()
+    pub fn watch(&self, whose: Option<u32>) -> broadcast::Receiver<Line> {
+        let Some(uid) = whose else {
+            return self.0.all.subscribe();
+        };
+        let mut users = self.0.users.lock().unwrap_or_else(PoisonError::into_inner);
+        users.retain(|_, roll| roll.receiver_count() > 0);
+        let roll = users
+            .entry(uid)
+            .or_insert_with(|| broadcast::Sender::new(BEHIND))
+            .subscribe();
+        self.0.watched.store(users.len(), Ordering::Relaxed);
+        roll
+    }
+
+    fn write(&self, line: Line) {
+        if self.0.watched.load(Ordering::Relaxed) > 0 {
+            let mut users = self.0.users.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(roll) = users.get(&line.uid)
+                && roll.send(line.clone()).is_err()
+            {
+                // Nobody watches any more.
+                users.remove(&line.uid);
+                self.0.watched.store(users.len(), Ordering::Relaxed);
+            }
+        }
+        // Nobody watches everybody: fine.
+        let _ = self.0.all.send(line);
     }
 
     /// Something happened to an event, or to several of one tool. `more` is asked only while somebody watches.
@@ -53,8 +93,7 @@ impl Tail {
             more["what"] = what.into();
             more["tool"] = tool.into();
             more["at"] = Rfc3339(at_ms).to_string().into();
-            // Nobody watches any more: fine.
-            let _ = self.0.send(Line {
+            self.write(Line {
                 uid,
                 tool: Arc::from(tool),
                 value: more,
@@ -91,5 +130,28 @@ impl Tail {
                 || json!({ "id": null, "destination": destination, "batch_id": batch_id, "events": parked }),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_who_watches_is_behind_by_its_own_events_alone() {
+        let tail = Tail::default();
+        assert!(!tail.watched());
+        let (mut own, mut all) = (tail.watch(Some(1)), tail.watch(None));
+        for uid in std::iter::repeat_n(2, BEHIND + 10).chain([1]) {
+            tail.say(uid, "t", "accepted", 0, || json!({}));
+        }
+        assert_eq!(own.try_recv().map(|line| line.uid), Ok(1));
+        assert!(matches!(
+            all.try_recv(),
+            Err(broadcast::error::TryRecvError::Lagged(11))
+        ));
+        drop((own, all));
+        tail.say(1, "t", "accepted", 0, || json!({}));
+        assert!(!tail.watched(), "nobody is remembered");
     }
 }

@@ -17,6 +17,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::intake::{Slot, Watched};
+use super::users::Seat;
 use super::{Peer, Shared};
 use crate::config::Limits;
 use crate::control::tail::Tail;
@@ -91,8 +92,8 @@ impl Answers {
     }
 
     /// Answers until all requests are, or the client is cut off.
-    pub(super) async fn run(mut self, peer: Peer, shared: &Arc<Shared>) {
-        if self.answer_all(peer, shared).await.is_err() {
+    pub(super) async fn run(mut self, peer: Peer, seat: Option<&Seat>, shared: &Arc<Shared>) {
+        if self.answer_all(peer, seat, shared).await.is_err() {
             shared.counters.cut_off.add(1);
             tracing::info!(
                 uid = peer.uid,
@@ -102,7 +103,12 @@ impl Answers {
         }
     }
 
-    async fn answer_all(&mut self, peer: Peer, shared: &Arc<Shared>) -> Result<(), Ended> {
+    async fn answer_all(
+        &mut self,
+        peer: Peer,
+        seat: Option<&Seat>,
+        shared: &Arc<Shared>,
+    ) -> Result<(), Ended> {
         loop {
             let reply = match self.held.take() {
                 Some(reply) => reply,
@@ -114,7 +120,14 @@ impl Answers {
             match reply {
                 Reply::Control(request) => {
                     match request {
-                        Ok(request) => shared.service.serve(request, peer, self).await?,
+                        Ok(request) => match seat {
+                            Some(seat) => {
+                                let kind = request.clone();
+                                let served = shared.service.serve(request, peer, self);
+                                seat.in_turn(&kind, served).await?;
+                            }
+                            None => shared.service.serve(request, peer, self).await?,
+                        },
                         Err(rejected) => self.out.extend(answer::rejected(&rejected)),
                     }
                     self.done(1);

@@ -53,7 +53,7 @@ pub(super) async fn serve(stream: UnixStream, peer: Peer, seat: Option<&Seat>, s
         drop(sender);
         ended.send_replace(true);
     };
-    let answering = answers.run(peer, shared);
+    let answering = answers.run(peer, seat, shared);
     tokio::pin!(reading, answering);
     // A client that is cut off ends the connection; one that has said all is still answered.
     tokio::select! {

@@ -6,8 +6,12 @@ use telemetry_queue::Moment;
 
 use crate::config::Rate;
 
-/// Buckets that are remembered; more than any user's tools. Past it the fullest one is forgotten.
-const BUCKETS: usize = 4096;
+/// Tools of one user that are remembered: twice as many as the queue takes of one. Past it the one that has most left is
+/// forgotten, which gives its user least.
+const TOOLS: usize = 128;
+/// Users that are remembered, as many as may be connected by default. Past it the one that was away longest is
+/// forgotten.
+const USERS: usize = 1024;
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
@@ -15,41 +19,62 @@ struct Bucket {
     at: u64,
 }
 
+impl Bucket {
+    /// What is in it by now.
+    fn refilled(self, rate: Rate, now: Moment) -> f64 {
+        let millis = u32::try_from(now.boot_ms.saturating_sub(self.at)).unwrap_or(u32::MAX);
+        (self.tokens + f64::from(millis) * f64::from(rate.per_second) / 1000.0).min(f64::from(rate.burst))
+    }
+}
+
+/// One user's buckets, by tool. Nobody's names crowd out another's (I13).
+#[derive(Debug, Default)]
+struct Tools {
+    buckets: HashMap<String, Bucket>,
+    last: u64,
+}
+
 /// The buckets of everybody.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
-    buckets: HashMap<(u32, String), Bucket>,
+    users: HashMap<u32, Tools>,
 }
 
 impl Rates {
     /// Takes a token; `false`: there is none.
     pub(super) fn take(&mut self, uid: u32, tool: &str, rate: Rate, now: Moment) -> bool {
-        let (per_second, burst) = (f64::from(rate.per_second), f64::from(rate.burst));
-        let refilled = |bucket: Bucket| {
-            let millis = u32::try_from(now.boot_ms.saturating_sub(bucket.at)).unwrap_or(u32::MAX);
-            (bucket.tokens + f64::from(millis) * per_second / 1000.0).min(burst)
-        };
-        let key = (uid, tool.to_owned());
-        if self.buckets.len() >= BUCKETS && !self.buckets.contains_key(&key) {
-            let fullest = self
-                .buckets
-                .iter()
-                .max_by(|a, b| refilled(*a.1).total_cmp(&refilled(*b.1)));
-            if let Some(fullest) = fullest.map(|(key, _)| key.clone()) {
-                self.buckets.remove(&fullest);
+        if self.users.len() >= USERS && !self.users.contains_key(&uid) {
+            let away = self.users.iter().min_by_key(|(_, tools)| tools.last);
+            if let Some(away) = away.map(|(uid, _)| *uid) {
+                self.users.remove(&away);
             }
         }
-        let bucket = self.buckets.entry(key).or_insert(Bucket {
-            tokens: burst,
-            at: now.boot_ms,
-        });
-        let tokens = refilled(*bucket);
-        let granted = tokens >= 1.0;
-        *bucket = Bucket {
-            tokens: if granted { tokens - 1.0 } else { tokens },
-            at: now.boot_ms,
-        };
-        granted
+        let tools = self.users.entry(uid).or_default();
+        tools.last = now.boot_ms;
+        let buckets = &mut tools.buckets;
+        if let Some(bucket) = buckets.get_mut(tool) {
+            let tokens = bucket.refilled(rate, now);
+            let granted = tokens >= 1.0;
+            let tokens = if granted { tokens - 1.0 } else { tokens };
+            *bucket = Bucket {
+                tokens,
+                at: now.boot_ms,
+            };
+            return granted;
+        }
+        if buckets.len() >= TOOLS {
+            let fullest = buckets
+                .iter()
+                .max_by(|a, b| a.1.refilled(rate, now).total_cmp(&b.1.refilled(rate, now)));
+            if let Some(fullest) = fullest.map(|(tool, _)| tool.clone()) {
+                buckets.remove(&fullest);
+            }
+        }
+        // At least one: a burst of none would be no limit but a ban.
+        let tokens = f64::from(rate.burst) - 1.0;
+        let at = now.boot_ms;
+        buckets.insert(tool.to_owned(), Bucket { tokens, at });
+        tokens >= 0.0
     }
 }
 
@@ -77,5 +102,24 @@ mod tests {
         };
         assert_eq!([take(0), take(0), take(0), take(0)], [true, true, true, false]);
         assert_eq!([take(100), take(100)], [true, false]);
+    }
+
+    #[test]
+    fn names_of_one_user_crowd_out_nobody_elses_bucket() {
+        let rate = Rate {
+            per_second: 1,
+            burst: 1,
+        };
+        let now = Moment {
+            wall_ms: 0,
+            boot_ms: 0,
+        };
+        let mut rates = Rates::default();
+        assert!(rates.take(1, "t", rate, now));
+        for name in 0..5000 {
+            rates.take(2, &name.to_string(), rate, now);
+        }
+        assert!(!rates.take(1, "t", rate, now), "it is empty and known to be");
+        assert!(rates.users[&2].buckets.len() <= TOOLS);
     }
 }

@@ -6,11 +6,14 @@
 //! other, not for all that the other has.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use telemetry_protocol::request::{ConsentAction, Control};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 
 /// Lines of one turn. Some ten microseconds of the sockets' thread; together with [`TURNS`] fewer than the queue's
 /// writer takes for a rush (it waits for more, then).
@@ -23,6 +26,8 @@ const TURNS: usize = 2;
 /// where all turns of the user are taken: some 20,000 lines a second are enough for anybody's tools, and leave the
 /// machine to the others. The shortest that tokio's timers know.
 pub(super) const PACE: Duration = Duration::from_millis(1);
+/// A user's next change of consent comes so much later: each is written to the disk with fsync, and erases.
+const CHANGE: Duration = Duration::from_millis(50);
 
 /// Everybody who is connected.
 #[derive(Debug, Default)]
@@ -33,6 +38,8 @@ struct User {
     uid: u32,
     open: AtomicUsize,
     turns: Arc<Semaphore>,
+    /// One request of control is answered at a time, but for those that wait or watch; the next one not before this.
+    asking: tokio::sync::Mutex<Option<Pin<Box<Sleep>>>>,
 }
 
 /// A turn; over when it is dropped.
@@ -45,7 +52,13 @@ impl Users {
         let user = users.entry(uid).or_insert_with(|| {
             let turns = Arc::new(Semaphore::new(TURNS));
             let open = AtomicUsize::new(0);
-            Arc::new(User { uid, open, turns })
+            let asking = tokio::sync::Mutex::default();
+            Arc::new(User {
+                uid,
+                open,
+                turns,
+                asking,
+            })
         });
         if user.open.load(Ordering::Relaxed) >= most {
             return None;
@@ -73,6 +86,23 @@ impl Seat {
     /// Whether all of this user's turns are taken.
     pub(super) fn busy(&self) -> bool {
         self.user.turns.available_permits() == 0
+    }
+
+    /// Answers this user's request when its others have been answered, and makes those behind it wait a little.
+    pub(super) async fn in_turn<T>(&self, request: &Control, answer: impl Future<Output = T>) -> T {
+        let pace = match request {
+            // They take their time, and ask for little meanwhile.
+            Control::Flush { wait: true, .. } | Control::Tail { .. } => return answer.await,
+            Control::Consent { action, .. } if *action != ConsentAction::Show => CHANGE,
+            _ => PACE,
+        };
+        let mut pause = self.user.asking.lock().await;
+        if let Some(pause) = pause.as_mut() {
+            pause.await;
+        }
+        let answered = answer.await;
+        *pause = Some(Box::pin(tokio::time::sleep(pace)));
+        answered
     }
 
     /// This user's next turn, after its connections that wait already. Cancel safe: the place is lost.
