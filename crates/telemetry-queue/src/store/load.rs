@@ -221,17 +221,17 @@ impl Store {
     fn load_sent(&self, state: &mut State) -> rusqlite::Result<()> {
         let mut select = self
             .connection
-            .prepare("SELECT n, kept, wall_ms, boot_ms, boot FROM sent ORDER BY n")?;
+            .prepare("SELECT n, kept, wall_ms, boot_ms, boot, uid FROM sent ORDER BY n")?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
             let entry = SentEntry {
                 n: count(row, 0)?,
                 kept: count(row, 1)?,
+                uid: small(row, 5)?,
                 at: stamp(row, 2)?,
             };
-            state.sent_kept += entry.kept;
             state.next_batch = state.next_batch.max(entry.n + 1);
-            state.sent.push_back(entry);
+            state.add_sent(entry);
         }
         state.next_batch = state.next_batch.max(1);
         Ok(())

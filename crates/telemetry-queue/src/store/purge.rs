@@ -285,9 +285,9 @@ impl Store {
     fn shrink_entry(&mut self, n: u64, bytes: u64) -> rusqlite::Result<()> {
         let at = self.state.sent.partition_point(|entry| entry.n < n);
         if let Some(entry) = self.state.sent.get_mut(at).filter(|entry| entry.n == n) {
-            let bytes = bytes.min(entry.kept);
+            let (uid, bytes) = (entry.uid, bytes.min(entry.kept));
             entry.kept -= bytes;
-            self.state.sent_kept = self.state.sent_kept.saturating_sub(bytes);
+            self.state.less_sent(uid, bytes);
         }
         self.execute(
             "UPDATE sent SET kept = max(0, kept - ?2) WHERE n = ?1",
@@ -333,10 +333,9 @@ impl Store {
                     .query_row([stored(n)], |row| row.get(0))?;
                 if !left {
                     self.execute("DELETE FROM sent WHERE n = ?1", [stored(n)])?;
-                    if let Some(at) = self.state.sent.iter().position(|entry| entry.n == n) {
-                        let entry = self.state.sent.remove(at);
-                        let kept = entry.map_or(0, |entry| entry.kept);
-                        self.state.sent_kept = self.state.sent_kept.saturating_sub(kept);
+                    let at = self.state.sent.iter().position(|entry| entry.n == n);
+                    if let Some(entry) = at.and_then(|at| self.state.sent.remove(at)) {
+                        self.state.less_sent(entry.uid, entry.kept);
                     }
                 }
             }

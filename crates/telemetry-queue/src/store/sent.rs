@@ -76,8 +76,8 @@ impl Store {
                 stored(batch.losses.quota),
             ],
         )?;
-        self.state.sent.push_back(SentEntry { n, kept, at });
-        self.state.sent_kept += kept;
+        let uid = batch.uid;
+        self.state.add_sent(SentEntry { n, uid, kept, at });
         Ok(())
     }
 
@@ -107,10 +107,10 @@ impl Store {
     fn trim_sent_to(&mut self, most: u64) -> rusqlite::Result<()> {
         let (mut entries, mut bytes) = (0, 0);
         while self.sent_is_above(most) && entries < TRIM_ENTRIES && bytes < TRIM_BYTES {
-            let Some(entry) = self.state.sent.pop_front() else {
+            let Some(entry) = self.state.sent.remove(self.first_to_go()) else {
                 break;
             };
-            self.state.sent_kept = self.state.sent_kept.saturating_sub(entry.kept);
+            self.state.less_sent(entry.uid, entry.kept);
             (entries, bytes) = (entries + 1, bytes + entry.kept);
             for member in self.sent_members(entry.n)? {
                 self.drop_range(member.lane, member.first, member.last)?;
@@ -125,6 +125,19 @@ impl Store {
             self.execute("DELETE FROM sent WHERE n = ?1", [stored(entry.n)])?;
         }
         Ok(())
+    }
+
+    /// Which entry goes first: one that is too old, else the oldest of the uid that keeps most. What one user sends
+    /// erases nothing of what another has as evidence, as long as that is less.
+    fn first_to_go(&self) -> usize {
+        let oldest = self.state.sent.front();
+        let too_old = oldest.is_some_and(|oldest| self.ages.age(&oldest.at) > self.limits.sent_max_age_ms);
+        if too_old || self.state.sent_of.len() < 2 {
+            return 0;
+        }
+        let largest = self.state.sent_of.iter().map(|(uid, kept)| (*kept, *uid)).max();
+        let of = |uid: u32| self.state.sent.iter().position(|entry| entry.uid == uid);
+        largest.and_then(|(_, uid)| of(uid)).unwrap_or(0)
     }
 
     /// The members of an entry.

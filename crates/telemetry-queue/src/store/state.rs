@@ -208,6 +208,7 @@ pub(crate) struct UidUse {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SentEntry {
     pub(crate) n: u64,
+    pub(crate) uid: u32,
     pub(crate) kept: u64,
     pub(crate) at: Stamp,
 }
@@ -232,6 +233,8 @@ pub(crate) struct State {
     /// Oldest first.
     pub(crate) sent: VecDeque<SentEntry>,
     pub(crate) sent_kept: u64,
+    /// The same for each uid that has entries.
+    pub(crate) sent_of: HashMap<u32, u64>,
     pub(crate) parked_rows: u64,
     /// The oldest parked row's stamp of parking, or one that was older.
     pub(crate) parked_oldest: Option<Stamp>,
@@ -311,6 +314,24 @@ impl State {
             open: None,
         });
         at
+    }
+
+    /// A further entry of the sent log, the newest.
+    pub(crate) fn add_sent(&mut self, entry: SentEntry) {
+        self.sent_kept += entry.kept;
+        *self.sent_of.entry(entry.uid).or_default() += entry.kept;
+        self.sent.push_back(entry);
+    }
+
+    /// So many bytes less are kept of this uid in the sent log.
+    pub(crate) fn less_sent(&mut self, uid: u32, bytes: u64) {
+        self.sent_kept = self.sent_kept.saturating_sub(bytes);
+        if let Some(kept) = self.sent_of.get_mut(&uid) {
+            *kept = kept.saturating_sub(bytes);
+            if *kept == 0 {
+                self.sent_of.remove(&uid);
+            }
+        }
     }
 
     /// The place of a destination, which is made where it is new.

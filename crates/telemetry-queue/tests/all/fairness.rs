@@ -6,7 +6,7 @@ use telemetry_queue::{Append, Appended};
 
 use crate::support::{
     ALL, Bench, START, after, assert_balanced, at_most, delivered, events, id, lane, options, payload, push,
-    scratch,
+    retry, scratch,
 };
 
 #[test]
@@ -226,5 +226,70 @@ fn a_tool_is_held_to_its_own_limit_while_the_queue_has_room() {
         bench.view().bytes
     );
     assert!(bench.total().evicted > 0);
+    assert_balanced(&bench);
+}
+
+#[test]
+fn what_one_user_sends_erases_nothing_of_anothers_sent_log() {
+    let directory = scratch();
+    let mut options = options(directory.path());
+    options.limits.sent_max_bytes = 256 << 10;
+    let bench = Bench::open(&options, START).unwrap();
+    let deliver = |bench: &Bench, uid: u32, first: u64, at| {
+        bench
+            .append(events(&lane(uid, "a", "t"), first..first + 50, 300, at))
+            .unwrap();
+        assert_eq!(bench.deliver_all("a", at), 50);
+    };
+    // The oldest of all are the quiet user's.
+    deliver(&bench, 2, 0, START);
+    for turn in 1..40 {
+        deliver(&bench, 1, turn * 1_000, after(turn));
+    }
+    let whose = |bench: &Bench| bench.sent().iter().map(|sent| sent.uid).collect::<Vec<u32>>();
+    assert_eq!(whose(&bench).iter().filter(|uid| **uid == 2).count(), 1);
+    assert!(whose(&bench).len() < 30, "the noisy one's oldest are gone");
+    bench.close();
+    // Whose they are is known again after a start.
+    let bench = Bench::open(&options, after(100)).unwrap();
+    for turn in 100..140 {
+        deliver(&bench, 1, turn * 1_000, after(turn));
+    }
+    assert_eq!(whose(&bench).iter().filter(|uid| **uid == 2).count(), 1);
+    assert_balanced(&bench);
+}
+
+#[test]
+fn one_users_rows_are_seen_and_claimed_as_if_there_were_nobody_else() {
+    let directory = scratch();
+    let bench = Bench::start(directory.path());
+    for (uid, ids) in [(1, 0..300), (2, 1_000..1_007)] {
+        bench
+            .append(events(&lane(uid, "a", "t"), ids, 100, after(u64::from(uid))))
+            .unwrap();
+    }
+    let view = |uid| bench.wait(bench.queue().view_of(uid)).unwrap();
+    let of = |uid| view(uid).destinations[0].1.clone();
+    assert_eq!((view(1).events, view(2).events, view(3).events), (300, 7, 0));
+    assert!(view(3).destinations.is_empty());
+    assert_eq!(view(1).bytes + view(2).bytes, bench.view().bytes);
+    assert_eq!(of(2).oldest, Some(after(2)));
+    let name: Arc<str> = Arc::from("a");
+    let claim = |uid| bench.wait(bench.queue().claim_of(&name, uid, at_most(5), after(9)));
+    assert!(claim(3).unwrap().is_none());
+    let his = claim(2).unwrap().unwrap();
+    assert_eq!((his.uid, his.events.len()), (2, 5));
+    assert_eq!((of(2).events, of(2).leased, of(2).left), (2, 5, 0));
+    // A batch of another that was formed before is not taken in its place.
+    let hers = claim(1).unwrap().unwrap();
+    bench.settle(hers.id, retry(), after(9));
+    let more = claim(2).unwrap().unwrap();
+    assert_eq!((more.uid, more.events.len()), (2, 2));
+    assert!(claim(2).unwrap().is_none());
+    for batch in [his, more] {
+        bench.settle(batch.id, delivered(), after(10));
+    }
+    assert_eq!((of(2).left, of(2).events, of(2).leased), (7, 0, 0));
+    assert_eq!((of(1).open_batches, of(1).events), (1, 300));
     assert_balanced(&bench);
 }
