@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use super::Store;
 use super::segments::frame_cost;
-use super::state::{DestinationAt, LaneAt, Member, oldest};
+use super::state::{DestinationAt, LaneAt, LaneState, Member, oldest};
 use crate::segment::Stamp;
 use crate::types::{ClaimLimits, ClaimedEvent};
 
@@ -96,7 +96,14 @@ impl Store {
             .map(|lane| Part {
                 lane,
                 members: Vec::new(),
-                events: Vec::new(),
+                events: Vec::with_capacity(
+                    usize::try_from(
+                        self.state.lanes[lane]
+                            .waiting_events()
+                            .min(u64::from(limits.max_events)),
+                    )
+                    .unwrap_or(0),
+                ),
                 range: 0,
                 from: 0,
                 next: None,
@@ -111,7 +118,15 @@ impl Store {
             first: true,
         };
         let quantum = if parts.len() == 1 { u64::MAX } else { QUANTUM };
-        let mut arena = Vec::new();
+        // As much as there is, or the batch may have: neither grows step by step.
+        let lanes_hold = |of: fn(&LaneState) -> u64| {
+            parts
+                .iter()
+                .map(|part| of(&self.state.lanes[part.lane]))
+                .sum::<u64>()
+        };
+        let bytes = lanes_hold(|lane| lane.bytes).min(budget.bytes);
+        let mut arena = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
         let mut last_lane = None;
         'filling: while parts.iter().any(|part| !part.done) {
             for part in parts.iter_mut().filter(|part| !part.done) {
@@ -150,7 +165,10 @@ impl Store {
                 .iter_mut()
                 .flat_map(|part| std::mem::take(&mut part.members))
                 .collect(),
-            events: parts.into_iter().flat_map(|part| part.events).collect(),
+            events: match parts.len() {
+                1 => parts.pop().map(|part| part.events).unwrap_or_default(),
+                _ => parts.into_iter().flat_map(|part| part.events).collect(),
+            },
             arena,
             next_lane,
         }))

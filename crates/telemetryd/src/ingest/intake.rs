@@ -49,6 +49,9 @@ const LANES: usize = 16;
 /// Lines that become one append: some hundred more make a transaction no cheaper.
 pub(super) const LINES: usize = 512;
 
+/// Bytes of a short line: room for so many is made at once.
+const LINE: usize = 256;
+
 /// The lines that become one append, up to a control request.
 pub(super) struct Reading<'r> {
     pub(super) policy: &'r Policy,
@@ -70,8 +73,10 @@ pub(super) struct Reading<'r> {
 
 impl<'r> Reading<'r> {
     pub(super) fn new(policy: &'r Policy, limits: &'r Limits, at: Moment, bytes: usize) -> Self {
+        let lines = (bytes / LINE).min(LINES);
         let append = Append {
             arena: Vec::with_capacity(bytes),
+            events: Vec::with_capacity(lines),
             at,
             ..Append::default()
         };
@@ -80,7 +85,7 @@ impl<'r> Reading<'r> {
             limits,
             at,
             append,
-            slots: Vec::new(),
+            slots: Vec::with_capacity(lines),
             control: None,
             most: LINES,
             lines: 0,
