@@ -18,30 +18,30 @@ const TAKE: i64 = 500;
 /// How the table's file is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Setup {
-    /// WAL, NORMAL, 16 KiB pages: the best that is simple, and what ratios are taken of.
-    Best,
-    /// WAL, NORMAL, SQLite's 4 KiB pages.
-    SmallPages,
-    /// The pragmas of the queue: as `Best`, and `secure_delete`, `auto_vacuum=INCREMENTAL`, a cache of 3 MiB,
+    /// WAL, NORMAL, and everything else as SQLite has it, its 4 KiB pages too: what ratios are taken of.
+    Plain,
+    /// The same with 16 KiB pages: the best that is simple.
+    LargePages,
+    /// The pragmas of the queue: as `LargePages`, and `secure_delete`, `auto_vacuum=INCREMENTAL`, a cache of 3 MiB,
     /// a checkpoint for each 8 MiB of WAL.
     Queue,
 }
 
 impl Setup {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Best, Self::SmallPages, Self::Queue];
+    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::LargePages, Self::Queue];
 
     /// For a table's line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Best => "16 KiB pages",
-            Self::SmallPages => "4 KiB pages",
+            Self::Plain => "4 KiB pages",
+            Self::LargePages => "16 KiB pages",
             Self::Queue => "the queue's pragmas",
         }
     }
 
     fn apply(self, connection: &Connection) -> rusqlite::Result<()> {
-        let page = if self == Self::SmallPages { 4096 } else { 16_384 };
+        let page = if self == Self::Plain { 4096 } else { 16_384 };
         connection.pragma_update(None, "page_size", page)?;
         if self == Self::Queue {
             connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;

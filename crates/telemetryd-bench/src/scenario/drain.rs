@@ -35,28 +35,31 @@ struct Run {
 pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     report.begin("drain");
     let mut bare = Vec::new();
+    let mut bare_large = Vec::new();
     let mut bare_queue = Vec::new();
     let mut runs: [Vec<Run>; 2] = [const { Vec::new() }; 2];
     for _ in 0..bench.rounds(bench.scale.drain_rounds) {
-        bare.push(take(&bench.directory, Setup::Best, bench.scale.queued)?);
+        bare.push(take(&bench.directory, Setup::Plain, bench.scale.queued)?);
+        bare_large.push(take(&bench.directory, Setup::LargePages, bench.scale.queued)?);
         bare_queue.push(take(&bench.directory, Setup::Queue, bench.scale.queued)?);
         for (runs, compression) in runs.iter_mut().zip(VARIANTS) {
             runs.push(once(bench, report, compression)?);
         }
     }
     report.figure(Figure::new(
-        "bare select and delete, 16 KiB pages",
+        "bare select and delete, 4 KiB pages",
         "events/s",
         &bare,
     ));
-    report.figure(
-        Figure::new(
-            "bare select and delete, the queue's pragmas",
-            "events/s",
-            &bare_queue,
-        )
-        .beside("the first", &bare),
-    );
+    for (name, samples) in [
+        ("16 KiB pages", &bare_large),
+        ("the queue's pragmas", &bare_queue),
+    ] {
+        report.figure(
+            Figure::new(format!("bare select and delete, {name}"), "events/s", samples)
+                .beside("the first", &bare),
+        );
+    }
     for (runs, compression) in runs.iter().zip(VARIANTS) {
         let of = |number: fn(&Run) -> f64| runs.iter().map(number).collect::<Vec<f64>>();
         let drained = Figure::new(
