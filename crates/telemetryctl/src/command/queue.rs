@@ -95,8 +95,8 @@ impl Queue {
         }
         let mut daemon = Daemon::connect(context)?;
         match self.action {
-            Action::List(rows) => list(&mut daemon, &rows, screen),
-            Action::Parked(rows) => parked(&mut daemon, &rows, screen),
+            Action::List(rows) => list(&mut daemon, &QUEUED, &rows, screen),
+            Action::Parked(rows) => list(&mut daemon, &PARKED, &rows, screen),
             Action::Show { id } => show(&mut daemon, id, screen),
             Action::NextBatch { destination } => next_batch(&mut daemon, destination.as_deref(), screen),
             Action::Requeue(rows) => change(&mut daemon, &rows.request("requeue"), "requeued", screen),
@@ -105,44 +105,49 @@ impl Queue {
     }
 }
 
-fn list(daemon: &mut Daemon, wanted: &Rows, screen: &mut Screen) -> Result<Exit, Failure> {
-    let request = &wanted.request("list");
-    if screen.json {
-        daemon.list(request, |line| Ok(screen.line(&line.text)?))?;
-        return Ok(Exit::Done);
-    }
-    let now = clock::wall_ms();
-    let mut rows = Vec::new();
-    daemon.list(request, |line| {
-        let row = &line.value;
-        let mut cells = head(row);
-        cells.push(relative(word(row, "received"), now));
-        cells.push(plain(word(row, "state")));
-        cells.push(row.get("attempts").map(Value::to_string).unwrap_or_default());
-        rows.push(wanted.everybody.cell(row, cells));
-        Ok(())
-    })?;
-    if rows.is_empty() {
-        screen.talk("nothing is queued");
-        return Ok(Exit::Done);
-    }
-    let columns = vec![
-        "id",
-        "tool",
-        "event",
-        "destination",
-        "bytes",
-        "came",
-        "state",
-        "attempts",
-    ];
-    let (columns, numbers) = wanted.everybody.column(columns, &[4, 7]);
-    screen.table(&columns, &numbers, rows)?;
-    Ok(Exit::Done)
+/// What tells the two lists apart: the last three columns, and what is said.
+struct List {
+    action: &'static str,
+    columns: [&'static str; 3],
+    numbers: &'static [usize],
+    tail: fn(&Map<String, Value>, i64) -> [String; 3],
+    nothing: &'static str,
+    after: Option<&'static str>,
 }
 
-fn parked(daemon: &mut Daemon, wanted: &Rows, screen: &mut Screen) -> Result<Exit, Failure> {
-    let request = &wanted.request("parked");
+const QUEUED: List = List {
+    action: "list",
+    columns: ["came", "state", "attempts"],
+    numbers: &[4, 7],
+    tail: |row, now| {
+        [
+            relative(word(row, "received"), now),
+            plain(word(row, "state")),
+            row.get("attempts").map(Value::to_string).unwrap_or_default(),
+        ]
+    },
+    nothing: "nothing is queued",
+    after: None,
+};
+
+const PARKED: List = List {
+    action: "parked",
+    columns: ["parked", "status", "answer"],
+    numbers: &[4],
+    tail: |row, now| {
+        [
+            relative(word(row, "parked_at"), now),
+            row.get("status").map(Value::to_string).unwrap_or_default(),
+            // The answer may be a page; its beginning says what it is about.
+            plain(word(row, "answer")).chars().take(60).collect(),
+        ]
+    },
+    nothing: "nothing is parked",
+    after: Some("'telemetryctl queue requeue' tries them again, 'queue purge' erases them"),
+};
+
+fn list(daemon: &mut Daemon, kind: &List, wanted: &Rows, screen: &mut Screen) -> Result<Exit, Failure> {
+    let request = &wanted.request(kind.action);
     if screen.json {
         daemon.list(request, |line| Ok(screen.line(&line.text)?))?;
         return Ok(Exit::Done);
@@ -152,30 +157,21 @@ fn parked(daemon: &mut Daemon, wanted: &Rows, screen: &mut Screen) -> Result<Exi
     daemon.list(request, |line| {
         let row = &line.value;
         let mut cells = head(row);
-        cells.push(relative(word(row, "parked_at"), now));
-        cells.push(row.get("status").map(Value::to_string).unwrap_or_default());
-        // The answer may be a page; its beginning says what it is about.
-        cells.push(plain(word(row, "answer")).chars().take(60).collect());
+        cells.extend((kind.tail)(row, now));
         rows.push(wanted.everybody.cell(row, cells));
         Ok(())
     })?;
     if rows.is_empty() {
-        screen.talk("nothing is parked");
+        screen.talk(kind.nothing);
         return Ok(Exit::Done);
     }
-    let columns = vec![
-        "id",
-        "tool",
-        "event",
-        "destination",
-        "bytes",
-        "parked",
-        "status",
-        "answer",
-    ];
-    let (columns, numbers) = wanted.everybody.column(columns, &[4]);
+    let columns = ["id", "tool", "event", "destination", "bytes"];
+    let columns = columns.into_iter().chain(kind.columns).collect();
+    let (columns, numbers) = wanted.everybody.column(columns, kind.numbers);
     screen.table(&columns, &numbers, rows)?;
-    screen.talk("'telemetryctl queue requeue' tries them again, 'queue purge' erases them");
+    if let Some(after) = kind.after {
+        screen.talk(after);
+    }
     Ok(Exit::Done)
 }
 

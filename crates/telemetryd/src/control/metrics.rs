@@ -19,31 +19,22 @@ impl Service {
         let mut text = Text::default();
         text.family("telemetryd_build", "info", "The version.");
         text.sample("telemetryd_build_info", &[("version", crate::VERSION)], 1);
-        let moves: [(&str, Number); 6] = [
-            ("accepted", |b| b.accepted),
-            ("delivered", |b| b.delivered),
-            ("evicted", |b| b.evicted),
-            ("expired", |b| b.expired),
-            ("purged", |b| b.purged),
-            ("lost", |b| b.lost),
+        let columns: [(&str, &str, Number); 8] = [
+            ("accepted", "counter", |b| b.accepted),
+            ("delivered", "counter", |b| b.delivered),
+            ("evicted", "counter", |b| b.evicted),
+            ("expired", "counter", |b| b.expired),
+            ("purged", "counter", |b| b.purged),
+            ("lost", "counter", |b| b.lost),
+            ("queued", "gauge", |b| b.queued),
+            ("parked", "gauge", |b| b.parked),
         ];
-        for (name, number) in moves {
+        for (name, kind, number) in columns {
             let family = format!("telemetryd_events_{name}");
-            text.family(&family, "counter", &format!("Events {name}, by the books."));
+            text.family(&family, kind, &format!("Events {name}, by the books."));
             for book in &books {
-                text.sample(
-                    &format!("{family}_total"),
-                    &labels(book, &book.lane.uid.to_string()),
-                    number(book),
-                );
-            }
-        }
-        let places: [(&str, Number); 2] = [("queued", |b| b.queued), ("parked", |b| b.parked)];
-        for (name, number) in places {
-            let family = format!("telemetryd_events_{name}");
-            text.family(&family, "gauge", &format!("Events {name} now."));
-            for book in &books {
-                text.sample(&family, &labels(book, &book.lane.uid.to_string()), number(book));
+                let uid = book.lane.uid.to_string();
+                text.sample(&sample_name(&family, kind), &labels(book, &uid), number(book));
             }
         }
         text.family(
@@ -142,10 +133,15 @@ impl Service {
             ),
         ] {
             text.family(name, kind, help);
-            let suffix = if kind == "counter" { "_total" } else { "" };
-            text.sample(&format!("{name}{suffix}"), &[], value);
+            text.sample(&sample_name(name, kind), &[], value);
         }
     }
+}
+
+/// OpenMetrics: a counter's samples end in `_total`.
+fn sample_name(family: &str, kind: &str) -> String {
+    let suffix = if kind == "counter" { "_total" } else { "" };
+    format!("{family}{suffix}")
 }
 
 /// A book's labels; `uid` is the text of its uid.
