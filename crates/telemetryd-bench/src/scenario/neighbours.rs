@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
 
@@ -38,8 +38,14 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// How long the flood goes on before anything is measured: past the burst that the rate allows.
 const WARM: Duration = Duration::from_secs(1);
 
-/// Tools of the noisy user: one, over its rate at once, and as many as the queue takes of a user.
-const FLOODS: [(usize, &str); 2] = [(1, "a flood of one tool"), (64, "a flood of 64 tools")];
+/// What the noisy user sends: for one tool, over its rate at once; for as many as the queue takes of a user; the largest
+/// lines that are taken; and questions.
+const FLOODS: [(&str, &str); 4] = [
+    ("one", "a flood of one tool"),
+    ("many", "a flood of 64 tools"),
+    ("large", "a flood of 64 KiB lines"),
+    ("asking", "a flood of questions"),
+];
 
 /// The name of the noisy user's tool of that number.
 pub(crate) fn tool(number: usize) -> String {
@@ -52,7 +58,7 @@ pub(crate) fn part() -> Option<Result<()>> {
     let socket = PathBuf::from(std::env::var_os(SOCKET)?);
     Some(match part.split_once(' ') {
         Some(("quiet", clients)) => quiet(&socket, clients.parse().unwrap_or(1)),
-        Some(("noisy", tools)) => noisy(&socket, tools.parse().unwrap_or(1)),
+        Some(("noisy", what)) => noisy(&socket, what),
         _ => Err(anyhow::anyhow!("no part {part:?}")),
     })
 }
@@ -76,13 +82,13 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let daemon = home.start()?;
     let mut quiet = Quiet::start(&daemon.socket(), bench.scale.visits)?;
     quiet.times()?;
-    for (tools, name) in FLOODS {
+    for (what, name) in FLOODS {
         let (mut alone, mut beside) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
         for _ in 0..bench.rounds(bench.scale.latency_rounds) {
             let times = quiet.times()?;
             alone[0].push(percentile(&times, 0.5));
             alone[1].push(percentile(&times, 0.95));
-            let flood = Part::start("noisy", tools, &daemon.socket(), NOISY)?;
+            let flood = Part::start("noisy", what, &daemon.socket(), NOISY)?;
             clock::pause(WARM);
             let times = quiet.times()?;
             drop(flood);
@@ -124,9 +130,9 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 struct Part(Child);
 
 impl Part {
-    fn start(part: &str, number: usize, socket: &Path, uid: u32) -> Result<Self> {
+    fn start(part: &str, what: &str, socket: &Path, uid: u32) -> Result<Self> {
         let child = Command::new(std::env::current_exe()?)
-            .env(PART, format!("{part} {number}"))
+            .env(PART, format!("{part} {what}"))
             .env(SOCKET, socket)
             .uid(uid)
             .gid(uid)
@@ -155,7 +161,7 @@ struct Quiet {
 
 impl Quiet {
     fn start(socket: &Path, visits: usize) -> Result<Self> {
-        let mut part = Part::start("quiet", visits, socket, QUIET)?;
+        let mut part = Part::start("quiet", &visits.to_string(), socket, QUIET)?;
         let answers = part.0.stdout.take().context("a pipe")?;
         let (answers, sent) = (BufReader::new(answers), 0);
         Ok(Self { part, answers, sent })
@@ -193,19 +199,16 @@ fn quiet(socket: &Path, visits: usize) -> Result<()> {
     Ok(())
 }
 
-/// The noisy user: writes wherever it can, reads whatever comes, until it is killed.
-fn noisy(socket: &Path, tools: usize) -> Result<()> {
-    let streams: Result<Vec<UnixStream>> = (0..CONNECTIONS)
-        .map(|_| {
-            let stream = UnixStream::connect(socket)?;
-            stream.set_nonblocking(true)?;
-            Ok(stream)
-        })
-        .collect();
+/// The noisy user: writes wherever it can, reads whatever comes, comes back where it is cut off, until it is killed.
+fn noisy(socket: &Path, what: &str) -> Result<()> {
+    let connect = || -> Result<UnixStream> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_nonblocking(true)?;
+        Ok(stream)
+    };
+    let streams: Result<Vec<UnixStream>> = (0..CONNECTIONS).map(|_| connect()).collect();
     let mut streams = streams?;
-    let blocks: Vec<Vec<u8>> = (0..CONNECTIONS)
-        .map(|number| block(&tool(number % tools)))
-        .collect();
+    let blocks: Vec<Vec<u8>> = (0..CONNECTIONS).map(|number| block(what, number)).collect();
     let mut written = vec![0; CONNECTIONS];
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -219,23 +222,40 @@ fn noisy(socket: &Path, tools: usize) -> Result<()> {
         };
         for (at, ready) in ready.into_iter().enumerate() {
             let stream = &mut streams[at];
-            if ready.contains(PollFlags::IN) {
-                ensure!(stream.read(&mut buffer)? > 0, "the daemon closed a connection");
-            }
-            if ready.contains(PollFlags::OUT) {
+            let mut gone = ready.contains(PollFlags::IN)
+                && match stream.read(&mut buffer) {
+                    Ok(read) => read == 0,
+                    Err(error) => error.kind() != ErrorKind::WouldBlock,
+                };
+            if ready.contains(PollFlags::OUT) && !gone {
                 match stream.write(&blocks[at][written[at]..]) {
                     Ok(bytes) => written[at] = (written[at] + bytes) % blocks[at].len(),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(error) => bail!("cannot write: {error}"),
+                    Err(error) => gone = error.kind() != ErrorKind::WouldBlock,
                 }
+            }
+            if gone {
+                *stream = connect()?;
+                written[at] = 0;
             }
         }
     }
 }
 
 /// Whole lines without ids, so that none is a duplicate.
-fn block(tool: &str) -> Vec<u8> {
-    let begin = format!(r#"{{"tool":"{tool}","event":"noise","properties":{{"note":""#);
-    let filler = "x".repeat(LINE.saturating_sub(begin.len() + 3));
-    format!("{begin}{filler}\"}}}}\n").repeat(128).into_bytes()
+fn block(what: &str, connection: usize) -> Vec<u8> {
+    let event = |tool: String, length: usize| {
+        let begin = format!(r#"{{"tool":"{tool}","event":"noise","properties":{{"note":""#);
+        let filler = "x".repeat(length.saturating_sub(begin.len() + 3));
+        format!("{begin}{filler}\"}}}}\n")
+    };
+    let lines = match what {
+        "one" => event(tool(0), LINE).repeat(128),
+        "large" => event(tool(connection), 64 * 1024 - 1),
+        "asking" => ASKING.repeat(16),
+        _ => event(tool(connection), LINE).repeat(128),
+    };
+    lines.into_bytes()
 }
+
+/// What asks the daemon for most.
+const ASKING: &str = "{\"op\":\"status\"}\n{\"op\":\"queue\",\"action\":\"list\",\"limit\":100}\n";

@@ -121,9 +121,11 @@ impl Reader<'_> {
     }
 
     /// Lets others come to their turn; who is noisy waits a little longer, but not when the daemon closes.
-    async fn give_way(&self, noisy: bool) {
+    /// That is as long as it takes others to read as much.
+    async fn give_way(&self, noisy: bool, bytes: usize) {
         if noisy && *self.shared.phase.borrow() == Phase::Running {
-            tokio::time::sleep(PACE).await;
+            let turns = u32::try_from(bytes / TURN_BYTES).unwrap_or(u32::MAX);
+            tokio::time::sleep(PACE.saturating_mul(turns.saturating_add(1))).await;
         } else {
             tokio::task::yield_now().await;
         }
@@ -133,13 +135,14 @@ impl Reader<'_> {
     async fn lines(&self, bytes: &[u8], framer: &mut Framer, intake: &mut Intake<'_>) -> Option<()> {
         let mut at = 0;
         while at < bytes.len() {
+            // Room first, so that nothing waits between the decision and the queue; and then the turn, which who does
+            // not read its answers must not keep from its user's other connections.
+            let lines = u32::try_from(LINES).unwrap_or(u32::MAX) + 1;
+            let mut room = self.room.acquire_many(lines).await.ok()?;
             let turn = match self.seat {
                 Some(seat) => Some(seat.turn().await?),
                 None => None,
             };
-            // Room first, so that nothing waits between the decision and the queue.
-            let lines = u32::try_from(LINES).unwrap_or(u32::MAX) + 1;
-            let mut room = self.room.acquire_many(lines).await.ok()?;
             let settings: Arc<Checked> = Arc::clone(&self.shared.settings.borrow());
             let policy = self.shared.consent.of(self.peer.uid);
             let left = bytes.len() - at;
@@ -158,6 +161,7 @@ impl Reader<'_> {
                 over_rate,
                 ..
             } = reading;
+            let bytes = append.arena.len();
             append.ticket = turn.clone().map(|turn| turn as Ticket);
             let used = slots.len() + usize::from(control.is_some());
             if let Some(used) = room.split(used) {
@@ -176,7 +180,7 @@ impl Reader<'_> {
                 self.replies.send(Reply::Control(request)).await.ok()?;
             }
             if let (Some(seat), Some(turn)) = (self.seat, turn) {
-                self.give_way(over_rate || seat.busy()).await;
+                self.give_way(over_rate || seat.busy(), bytes).await;
                 drop(turn);
             }
         }

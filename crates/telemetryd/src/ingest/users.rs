@@ -26,6 +26,8 @@ const TURNS: usize = 2;
 /// where all turns of the user are taken: some 20,000 lines a second are enough for anybody's tools, and leave the
 /// machine to the others. The shortest that tokio's timers know.
 pub(super) const PACE: Duration = Duration::from_millis(1);
+/// A user's next question comes so much later: an answer may take the queue's thread a few milliseconds.
+const ASK: Duration = Duration::from_millis(20);
 /// A user's next change of consent comes so much later: each is written to the disk with fsync, and erases.
 const CHANGE: Duration = Duration::from_millis(50);
 
@@ -94,7 +96,8 @@ impl Seat {
             // They take their time, and ask for little meanwhile.
             Control::Flush { wait: true, .. } | Control::Tail { .. } => return answer.await,
             Control::Consent { action, .. } if *action != ConsentAction::Show => CHANGE,
-            _ => PACE,
+            Control::Hello { .. } => PACE,
+            _ => ASK,
         };
         let mut pause = self.user.asking.lock().await;
         if let Some(pause) = pause.as_mut() {
