@@ -28,3 +28,5 @@ mod life;
 
 #[cfg(target_os = "linux")]
 mod system;
+#[cfg(target_os = "linux")]
+mod unasked;

@@ -202,6 +202,10 @@ async fn live(
         Arc::clone(&consent),
         Arc::clone(&world.clock),
     ));
+    let watching = tokio::spawn({
+        let consent = Arc::clone(&consent);
+        async move { consent.watch().await }
+    });
     info!(version = crate::VERSION, pid = std::process::id(), socket = %world.socket.display(), "ready");
     notify::ready(&world.socket);
     if in_background && let Err(error) = background::ready() {
@@ -264,6 +268,7 @@ async fn live(
     }
     ender.stop();
     listening.abort();
+    watching.abort();
     withdrawing.abort();
     // A flusher between a claim and its settlement ends its lease; one that hangs is left behind.
     if !flushing.is_finished() {

@@ -10,6 +10,7 @@ mod eyes;
 pub mod manifests;
 mod person;
 mod stamp;
+mod watcher;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,7 @@ use tracing::{debug, info, warn};
 pub use self::eyes::Eyes;
 use self::manifests::ManifestProblem;
 use self::person::{Common, Files, Person};
-use self::stamp::Stamp;
+use self::stamp::{Stamp, manifest_stamps, stamps};
 use crate::config::{Checked, Mode, Places, Unregistered};
 
 /// People whose policy is kept at hand (I6); who is not among them is read again when somebody asks. As many
@@ -83,7 +84,9 @@ impl Inner {
     /// Reads the manifests anew. One with a mistake in it stays what it was before the mistake.
     fn read_manifests(&mut self, places: &Places) {
         let (mut manifests, problems) = manifests::load(places);
-        report(&problems);
+        if problems != self.problems {
+            report(&problems);
+        }
         for problem in &problems {
             let tool = problem.file.file_stem().unwrap_or_default().to_string_lossy();
             if let Some(old) = self.common.manifests.get(&*tool) {
@@ -224,6 +227,26 @@ impl Consent {
         policy
     }
 
+    /// Looks whenever a file may have changed, although nobody asks; for as long as it runs.
+    pub async fn watch(&self) {
+        let these = watcher::watched(&self.places);
+        let watched = watcher::each_change(&these, || self.read_again());
+        if let Err(error) = watched.await {
+            debug!(%error, "the files of consent are not watched; they are looked at before each event and batch");
+        }
+    }
+
+    /// Reads every file again: one that was edited in its place does not show in its directory.
+    fn read_again(&self) {
+        let mut inner = self.lock();
+        inner.stamps = stamps(&self.places);
+        inner.manifest_stamps = manifest_stamps(&self.places);
+        inner.read_manifests(&self.places);
+        self.look_at_machine(&mut inner);
+        inner.renew();
+        self.publish(&inner);
+    }
+
     /// Changes of somebody's policy, withdrawals among them.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Arc<Policies>> {
@@ -348,25 +371,6 @@ impl Consent {
 /// The fact that turns everything off for this person, where it is its own word.
 fn everything_off(policy: &Policy) -> Option<Fact> {
     policy.parts().user.denies_everything().cloned()
-}
-
-fn stamps(places: &Places) -> Vec<Stamp> {
-    let machine = places.machine.iter().flat_map(|directory| {
-        ["opt-out", "opt-out.d", "policy.d"]
-            .into_iter()
-            .map(|name| directory.join(name))
-    });
-    machine.map(|path| Stamp::of(&path)).collect()
-}
-
-fn manifest_stamps(places: &Places) -> Vec<Stamp> {
-    let own = manifests::registered_dir(places);
-    places
-        .manifests
-        .iter()
-        .chain(own.as_ref())
-        .map(|path| Stamp::of(path))
-        .collect()
 }
 
 fn report(problems: &[ManifestProblem]) {

@@ -2,7 +2,10 @@
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use super::manifests;
+use crate::config::Places;
 
 /// What tells one state of a path from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,4 +35,29 @@ impl Stamp {
             ]),
         }
     }
+}
+
+/// What the machine's layer is read from.
+pub(super) fn machine_paths(places: &Places) -> impl Iterator<Item = PathBuf> {
+    places.machine.iter().flat_map(|directory| {
+        ["opt-out", "opt-out.d", "policy.d"]
+            .into_iter()
+            .map(|name| directory.join(name))
+    })
+}
+
+/// Where manifests are: a file that came or went shows in its directory.
+pub(super) fn manifest_paths(places: &Places) -> impl Iterator<Item = PathBuf> {
+    let own = manifests::registered_dir(places);
+    places.manifests.iter().cloned().chain(own)
+}
+
+/// The machine's layer as it is now.
+pub(super) fn stamps(places: &Places) -> Vec<Stamp> {
+    machine_paths(places).map(|path| Stamp::of(&path)).collect()
+}
+
+/// The directories of manifests as they are now.
+pub(super) fn manifest_stamps(places: &Places) -> Vec<Stamp> {
+    manifest_paths(places).map(|path| Stamp::of(&path)).collect()
 }
