@@ -51,12 +51,13 @@ impl Client {
         let mut carrier: Carrier = Box::new(stream);
         if let Some(via) = self.route.proxy() {
             ask(gate)?;
-            if let (Some(name), Some(trust)) = (&via.tls_name, &prepared.trust) {
+            let to_proxy = prepared.trust.as_ref().and_then(|trust| trust.proxy.as_ref());
+            if let (Some(name), Some(config)) = (&via.tls_name, to_proxy) {
                 progress.begin(
                     Step::Proxy,
                     format!("in the TLS handshake with {}", self.dial.whom),
                 );
-                let config = Arc::clone(&trust.proxy);
+                let config = Arc::clone(config);
                 carrier = Box::new(tls::handshake(config, name.clone(), &self.dial.whom, carrier).await?);
                 ask(gate)?;
             }

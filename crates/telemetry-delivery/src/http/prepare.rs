@@ -40,13 +40,13 @@ impl Client {
         }
         let auth = self.destination.auth.clone();
         let tls = self.destination.tls.clone();
-        let wanted =
-            self.target.tls_name.is_some() || self.route.proxy().is_some_and(|via| via.tls_name.is_some());
+        let to_proxy = self.route.proxy().is_some_and(|via| via.tls_name.is_some());
+        let wanted = self.target.tls_name.is_some() || to_proxy;
         let aside = wanted || secret::may_block(&auth);
         let read = move || {
             let credential = secret::credential(&auth).map_err(Unprepared::Credential)?;
             let trust = match wanted {
-                true => Some(Trust::load(&tls).map_err(Unprepared::Tls)?),
+                true => Some(Trust::load(&tls, to_proxy).map_err(Unprepared::Tls)?),
                 false => None,
             };
             Ok(Prepared { credential, trust })

@@ -49,8 +49,8 @@ impl fmt::Display for TlsError {
 pub(super) struct Trust {
     /// For the endpoint: HTTP/2 and HTTP/1.1 are offered, and our certificate is shown if it asks.
     pub(super) endpoint: Arc<ClientConfig>,
-    /// For a proxy: HTTP/1.1 alone, and no certificate, which is meant for the endpoint.
-    pub(super) proxy: Arc<ClientConfig>,
+    /// For a proxy that is reached by TLS: HTTP/1.1 alone, and no certificate, which is meant for the endpoint.
+    pub(super) proxy: Option<Arc<ClientConfig>>,
 }
 
 impl Trust {
@@ -62,7 +62,7 @@ impl Trust {
     ///
     /// # Errors
     /// A file that `tls` names is no use, or the machine has no roots.
-    pub(super) fn load(tls: &Tls) -> Result<Self, TlsError> {
+    pub(super) fn load(tls: &Tls, proxy: bool) -> Result<Self, TlsError> {
         // Named here, so that no crate's default can change it.
         let provider = Arc::new(ring::default_provider());
         let verifier = verifier(&tls.roots, &provider)?;
@@ -82,15 +82,20 @@ impl Trust {
             }
         };
         endpoint.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
-        let mut proxy = builder()?.with_no_client_auth();
-        proxy.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        let mut proxy = match proxy {
+            true => Some(builder()?.with_no_client_auth()),
+            false => None,
+        };
+        if let Some(config) = &mut proxy {
+            config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        }
         // One server each; the default makes room for 256.
-        for config in [&mut endpoint, &mut proxy] {
+        for config in proxy.iter_mut().chain([&mut endpoint]) {
             config.resumption = Resumption::in_memory_sessions(4);
         }
         Ok(Self {
             endpoint: Arc::new(endpoint),
-            proxy: Arc::new(proxy),
+            proxy: proxy.map(Arc::new),
         })
     }
 }
