@@ -216,6 +216,29 @@ impl Control {
         }
     }
 
+    /// Whether it changes nothing, and is for nobody where who asked has gone.
+    #[must_use]
+    pub const fn only_asks(&self) -> bool {
+        match self {
+            Self::Hello { .. }
+            | Self::Status { .. }
+            | Self::Metrics { .. }
+            | Self::Tools { .. }
+            | Self::Sent { .. }
+            | Self::Tail { .. }
+            | Self::Config
+            | Self::Doctor { .. } => true,
+            Self::Consent { action, .. } => matches!(action, ConsentAction::Show | ConsentAction::Explain),
+            Self::Queue { action, .. } => !matches!(action, QueueAction::Requeue | QueueAction::Purge),
+            Self::Register { .. }
+            | Self::Flush { .. }
+            | Self::Pause { .. }
+            | Self::Resume { .. }
+            | Self::Reload
+            | Self::Stop { .. } => false,
+        }
+    }
+
     fn hello(keys: &Keys<'_>) -> Result<Self, Rejected> {
         let protocol = keys.number("protocol")?.unwrap_or(u64::from(PROTOCOL));
         if protocol != u64::from(PROTOCOL) {
@@ -338,64 +361,4 @@ impl<'a> Keys<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_are_read_and_unknown_keys_ignored() {
-        assert_eq!(
-            Control::parse(r#"{"op":"flush","wait":true,"timeout_ms":250,"new":1}"#),
-            Ok(Control::Flush {
-                destination: None,
-                wait: true,
-                timeout: Some(Duration::from_millis(250)),
-                all_users: false
-            })
-        );
-        assert_eq!(
-            Control::parse(r#"{"op":"tools","action":"list"}"#),
-            Ok(Control::Tools { tool: None })
-        );
-    }
-
-    #[test]
-    fn a_wrong_key_is_named_with_its_shape_and_never_its_value() {
-        for (line, code, begin) in [
-            (r#"{"op":"SECRET"}"#, ErrorCode::UnknownOp, "op: unknown"),
-            (
-                r#"{"op":7}"#,
-                ErrorCode::InvalidEvent,
-                "op: expected a string, found a number",
-            ),
-            (
-                r#"{"op":"hello","protocol":2}"#,
-                ErrorCode::UnsupportedProtocol,
-                "protocol: this daemon speaks 1",
-            ),
-            (
-                r#"{"op":"flush","wait":"SECRET"}"#,
-                ErrorCode::InvalidEvent,
-                "wait: expected true or false, found a string",
-            ),
-            (
-                r#"{"op":"queue","action":"show","id":"SECRET"}"#,
-                ErrorCode::InvalidEvent,
-                "id: expected a UUID",
-            ),
-            (r#"{"op":"queue"}"#, ErrorCode::InvalidEvent, "action: missing"),
-            (
-                r#"{"op":"tools","action":"show"}"#,
-                ErrorCode::InvalidEvent,
-                "tool: missing",
-            ),
-        ] {
-            let rejected = Control::parse(line).unwrap_err();
-            assert_eq!(rejected.code, code, "{line}");
-            assert!(
-                rejected.message.starts_with(begin) && !rejected.message.contains("SECRET"),
-                "{}",
-                rejected.message
-            );
-        }
-    }
-}
+mod tests;

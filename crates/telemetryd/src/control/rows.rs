@@ -14,8 +14,8 @@ use crate::config::Mode;
 use crate::flush::{self, request_of};
 use crate::ingest::{Answers, Ended};
 
-/// Rows of one page.
-const PAGE: u32 = 256;
+/// Rows of one page: what the queue's thread reads, and this one turns into lines, before somebody else is served.
+const PAGE: u32 = 64;
 /// Batches that `sent` shows when nobody says how many.
 const SENT: u64 = 20;
 
@@ -269,12 +269,12 @@ fn rows_of(filter: &RowFilter) -> Filter {
 }
 
 fn shown(row: &Row, body: bool) -> Value {
-    let payload: Value = serde_json::from_slice(&row.payload).unwrap_or(Value::Null);
+    let (event, time) = head(&row.payload);
     let mut line = json!({
         "id": Uuid::from_bytes(row.id).to_string(),
         "tool": &*row.lane.tool,
-        "event": payload.get("event"),
-        "time": payload.get("time"),
+        "event": event,
+        "time": time,
         "received": when(row.received.wall_ms),
         "destination": &*row.lane.destination,
         "bytes": row.payload.len(),
@@ -292,7 +292,38 @@ fn shown(row: &Row, body: bool) -> Value {
         line["answer"] = String::from_utf8_lossy(&parked.answer).into();
     }
     if body {
-        line["body"] = payload;
+        line["body"] = serde_json::from_slice(&row.payload).unwrap_or(Value::Null);
     }
     line
+}
+
+/// An event's name and time, which stand at the begin of what is stored: the rest, up to 16 MiB, is not read.
+fn head(payload: &[u8]) -> (Value, Value) {
+    let first = |bytes: &[u8]| {
+        let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
+        let value = values.next()?.ok()?;
+        Some((value, values.byte_offset()))
+    };
+    let begin = || {
+        let rest = payload.strip_prefix(b"{\"event\":")?;
+        let (event, length) = first(rest)?;
+        let (time, _) = first(rest.get(length..)?.strip_prefix(b",\"time\":")?)?;
+        Some((event, time))
+    };
+    begin().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rows_name_and_time_are_read_without_the_rest() {
+        let text = br#"{"event":"CLI \"command\"","time":"2026-11-22T00:00:00.000Z","properties":{"a":1}}"#;
+        let whole: Value = serde_json::from_slice(text).unwrap();
+        let (event, time) = head(text);
+        assert_eq!((&event, &time), (&whole["event"], &whole["time"]));
+        assert_eq!(head(b"{}"), (Value::Null, Value::Null));
+        assert_eq!(head(b"{\"event\":\"a"), (Value::Null, Value::Null));
+    }
 }

@@ -121,6 +121,8 @@ impl Answers {
             match reply {
                 Reply::Control(request) => {
                     match request {
+                        // Nobody hears the answer; what changes something is carried out all the same.
+                        Ok(request) if self.gone && request.only_asks() => {}
                         Ok(request) => match seat {
                             Some(seat) => {
                                 let kind = request.clone();

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::answers::{Answers, Reply};
 use super::frame::Framer;
 use super::intake::{Intake, LINES, Reading};
-use super::users::{PACE, Seat, TURN_BYTES, TURN_LINES};
+use super::users::{PACE, Seat, TURN_BYTES, TURN_LINES, Turn};
 use super::{Peer, Shared};
 use crate::config::Checked;
 use crate::phase::Phase;
@@ -134,22 +134,28 @@ impl Reader<'_> {
     /// Some lines at a time, each time by the policy of that moment (I3). `None`: nobody answers any more.
     async fn lines(&self, bytes: &[u8], framer: &mut Framer, intake: &mut Intake<'_>) -> Option<()> {
         let mut at = 0;
+        let mut taken: Option<Taken> = None;
         while at < bytes.len() {
             // Room first, so that nothing waits between the decision and the queue; and then the turn, which who does
             // not read its answers must not keep from its user's other connections.
             let lines = u32::try_from(LINES).unwrap_or(u32::MAX) + 1;
-            let mut room = self.room.acquire_many(lines).await.ok()?;
-            let turn = match self.seat {
-                Some(seat) => Some(seat.turn().await?),
-                None => None,
+            let mut room = match self.room.try_acquire_many(lines) {
+                Ok(room) => room,
+                Err(_) => {
+                    taken = None;
+                    self.room.acquire_many(lines).await.ok()?
+                }
             };
+            if let (Some(seat), None) = (self.seat, &taken) {
+                taken = Some(Taken::new(seat.turn().await?));
+            }
             let settings: Arc<Checked> = Arc::clone(&self.shared.settings.borrow());
             let policy = self.shared.consent.of(self.peer.uid);
             let left = bytes.len() - at;
             let now = self.shared.clock.now();
             let mut reading = Reading::new(&policy, &settings.limits, now, left);
-            if turn.is_some() {
-                reading.most = TURN_LINES;
+            if let Some(taken) = &taken {
+                reading.most = TURN_LINES - taken.lines;
             }
             at += framer.lines(&bytes[at..], settings.limits.max_event_bytes, |frame| {
                 intake.line(&frame, &mut reading)
@@ -159,10 +165,15 @@ impl Reader<'_> {
                 slots,
                 control,
                 over_rate,
+                lines,
                 ..
             } = reading;
-            let bytes = append.arena.len();
-            append.ticket = turn.clone().map(|turn| turn as Ticket);
+            if let Some(taken) = &mut taken {
+                taken.lines += lines;
+                taken.bytes += append.arena.len();
+                taken.over_rate |= over_rate;
+                append.ticket = Some(Arc::clone(&taken.turn) as Ticket);
+            }
             let used = slots.len() + usize::from(control.is_some());
             if let Some(used) = room.split(used) {
                 // Given back as the answers are made.
@@ -179,11 +190,31 @@ impl Reader<'_> {
             if let Some(request) = control {
                 self.replies.send(Reply::Control(request)).await.ok()?;
             }
-            if let (Some(seat), Some(turn)) = (self.seat, turn) {
-                self.give_way(over_rate || seat.busy(), bytes).await;
-                drop(turn);
+            // A turn may hold several appends, with requests of control between.
+            let over = |taken: &mut Taken| taken.lines >= TURN_LINES || at >= bytes.len();
+            if let (Some(seat), Some(over)) = (self.seat, taken.take_if(over)) {
+                self.give_way(over.over_rate || seat.busy(), over.bytes).await;
             }
         }
         Some(())
+    }
+}
+
+/// A turn, and what it was used for.
+struct Taken {
+    turn: Turn,
+    lines: usize,
+    bytes: usize,
+    over_rate: bool,
+}
+
+impl Taken {
+    fn new(turn: Turn) -> Self {
+        Self {
+            turn,
+            lines: 0,
+            bytes: 0,
+            over_rate: false,
+        }
     }
 }

@@ -66,7 +66,7 @@ pub(super) struct Reading<'r> {
     /// Lines that are enough.
     pub(super) most: usize,
     /// Lines so far, those without an answer too.
-    lines: usize,
+    pub(super) lines: usize,
     /// One was over the rate.
     pub(super) over_rate: bool,
 }
