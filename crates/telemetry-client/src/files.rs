@@ -2,7 +2,7 @@
 //! or a device in place of a file is not opened for reading, and a file is read to a bound (I6).
 
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use telemetry_policy::gather::{Found, Look};
@@ -27,6 +27,14 @@ impl Look for RealFiles {
             },
             Err(error) => Found::Unreadable(reason(&error)),
         }
+    }
+
+    fn owner(&self, path: &Path) -> Option<u32> {
+        std::fs::metadata(path).ok().map(|found| found.uid())
+    }
+
+    fn device(&self, path: &Path) -> Option<u64> {
+        std::fs::metadata(path).ok().map(|found| found.dev())
     }
 }
 

@@ -6,11 +6,12 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use telemetry_client::{Gathered, RealFiles, Surroundings, clock, connect};
+//! use telemetry_client::{Gathered, Question, RealFiles, Surroundings, clock, connect};
 //!
 //! let surroundings = Surroundings::of_this_process(None);
 //! let consent = Gathered::gather(&surroundings, &RealFiles);
-//! if consent.denial("kedro").is_none() {
+//! let question = Question { tool: "kedro", ..Question::default() };
+//! if consent.denial(&question, &RealFiles).is_none() {
 //!     let deadline = clock::after(Duration::from_millis(100));
 //!     let mut daemon = connect::connect(&surroundings.sockets.candidates(), deadline)?;
 //!     daemon.send(b"{\"tool\":\"kedro\",\"event\":\"ran\",\"ack\":\"none\"}\n", deadline)?;
@@ -32,6 +33,6 @@ pub mod clock;
 
 pub use connect::ConnectError;
 pub use connection::{Connection, TalkError};
-pub use consent::Gathered;
+pub use consent::{Gathered, Question};
 pub use files::RealFiles;
 pub use surroundings::Surroundings;

@@ -1,15 +1,13 @@
 //! What the environment of a process says about places and about consent: read once, then a plain value.
 //! A test hands in an environment of its own; nothing below this file looks at the real one.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use telemetry_policy::Variables;
 use telemetry_protocol::place::{
     Dirs, MACHINE_DIR, MACHINE_DIR_VARIABLE, Mode, SOCKET_VARIABLE, SocketFacts,
 };
-
-/// Asks the environment for a variable.
-pub type Lookup<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 /// Where a process finds the daemon and the files about consent.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +18,16 @@ pub struct Surroundings {
     pub user: Option<Dirs>,
     /// Where the socket may be.
     pub sockets: SocketFacts,
-    /// `DO_NOT_TRACK` is present, whatever its value.
-    pub do_not_track: bool,
+    /// The variables, for the ones that deny.
+    pub variables: Arc<Variables>,
+    /// The user's home, where the environment says it.
+    pub home: Option<PathBuf>,
+    /// The working directory, links resolved; `None` where there is none any more.
+    pub working: Option<PathBuf>,
+    /// Who asks.
+    pub uid: u32,
+    /// Who called `sudo`, where somebody did (`SUDO_UID`): a denial of theirs counts too.
+    pub sudo_uid: Option<u32>,
 }
 
 impl Surroundings {
@@ -30,20 +36,25 @@ impl Surroundings {
     #[must_use]
     pub fn of_this_process(socket: Option<PathBuf>) -> Self {
         let uid = rustix::process::getuid().as_raw();
-        Self::read(&|name| std::env::var_os(name), socket, uid, &Path::is_dir)
+        let mut found = Self::read(Variables::of_this_process(), socket, uid, &Path::is_dir);
+        found.working = std::env::current_dir().ok();
+        // So that it is known among the parents of a directory whose links are resolved.
+        found.home = found.home.map(|home| home.canonicalize().unwrap_or(home));
+        found
     }
 
-    /// As `lookup` has it. `is_directory` is asked about `/run/user/<uid>` alone, and only where
+    /// As `variables` have it. `is_directory` is asked about `/run/user/<uid>` alone, and only where
     /// `XDG_RUNTIME_DIR` does not say it.
     #[must_use]
     pub fn read(
-        lookup: &Lookup<'_>,
+        variables: Variables,
         socket: Option<PathBuf>,
         uid: u32,
         is_directory: &dyn Fn(&Path) -> bool,
     ) -> Self {
+        let lookup = |name: &str| variables.get(name).map(ToOwned::to_owned);
         let path = |name: &str| lookup(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let user = Dirs::find(Mode::User, lookup).ok();
+        let user = Dirs::find(Mode::User, &lookup).ok();
         let machine = match &user {
             Some(dirs) => dirs.machine.clone(),
             None => std::iter::once(PathBuf::from(MACHINE_DIR))
@@ -69,8 +80,11 @@ impl Surroundings {
                 state: user.as_ref().map(|dirs| dirs.state.clone()),
             },
             user,
-            // CONSENT.md: a variable denies by being present, the empty string included.
-            do_not_track: lookup("DO_NOT_TRACK").is_some(),
+            home: path("HOME"),
+            working: None,
+            uid,
+            sudo_uid: lookup("SUDO_UID").and_then(|uid| uid.to_str()?.parse().ok()),
+            variables: Arc::new(variables),
         }
     }
 }
@@ -80,12 +94,8 @@ mod tests {
     use super::*;
 
     fn read(vars: &[(&str, &str)], socket: Option<&str>) -> Surroundings {
-        let lookup = |name: &str| {
-            vars.iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| OsString::from(value))
-        };
-        Surroundings::read(&lookup, socket.map(PathBuf::from), 7, &|_| true)
+        let variables = vars.iter().copied().collect();
+        Surroundings::read(variables, socket.map(PathBuf::from), 7, &|_| true)
     }
 
     #[test]
@@ -104,10 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn do_not_track_denies_by_being_there() {
-        assert!(read(&[("DO_NOT_TRACK", "0")], None).do_not_track);
-        assert!(read(&[("DO_NOT_TRACK", "")], None).do_not_track);
-        assert!(!read(&[], None).do_not_track);
+    fn who_called_sudo_is_known_by_number_alone() {
+        assert_eq!(read(&[("SUDO_UID", "1000")], None).sudo_uid, Some(1000));
+        assert_eq!(read(&[("SUDO_UID", "alice")], None).sudo_uid, None);
+        assert_eq!(read(&[], None).sudo_uid, None);
     }
 
     #[test]

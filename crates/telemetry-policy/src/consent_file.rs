@@ -15,6 +15,8 @@ pub struct UserConsent {
     /// Denies everything: `telemetry = false`, or a reason why the file cannot be obeyed.
     everything: Option<Fact>,
     tools: BTreeMap<String, Fact>,
+    /// There is a file.
+    exists: bool,
 }
 
 impl UserConsent {
@@ -39,6 +41,7 @@ impl UserConsent {
     #[must_use]
     pub fn parse(source: &str, text: &str) -> Self {
         let mut consent = Self::absent(source);
+        consent.exists = true;
         let document = match Document::parse(text) {
             Ok(document) => document,
             Err(mistake) => {
@@ -97,10 +100,25 @@ impl UserConsent {
                 verdict: None,
                 source: self.source.clone(),
                 line: None,
-                detail: format!("says nothing about {tool}"),
+                detail: match self.exists {
+                    true => format!("says nothing about {tool}"),
+                    false => "does not exist".to_owned(),
+                },
             });
         }
         facts
+    }
+
+    /// Another person's word joins (`sudo`): what either denies is denied, and only the first one's allow counts.
+    pub fn narrow(&mut self, other: &Self) {
+        if self.everything.is_none() {
+            self.everything.clone_from(&other.everything);
+        }
+        for (tool, fact) in &other.tools {
+            if fact.verdict == Some(Verdict::Deny) {
+                self.tools.insert(tool.clone(), fact.clone());
+            }
+        }
     }
 
     /// Denies every tool, if it does.

@@ -4,15 +4,21 @@
 
 pub mod admit;
 pub mod consent_file;
+mod endpoint;
 pub mod gather;
 pub mod machine;
 pub mod manifest;
 mod nearest;
+pub mod opt_out;
+pub mod own_files;
 pub mod policy;
+pub mod policy_file;
 mod toml_lines;
+mod tool_file;
 
 pub use admit::{Admission, admit};
 pub use consent_file::UserConsent;
 pub use machine::Machine;
 pub use manifest::{Manifest, Origin};
+pub use opt_out::{OptOuts, Variables};
 pub use policy::{Policy, Reach, Registered, Tool};

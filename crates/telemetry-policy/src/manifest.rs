@@ -9,6 +9,7 @@ use telemetry_protocol::reason::ErrorCode;
 use toml::de::DeValue;
 
 use crate::nearest::nearest;
+use crate::opt_out::{self, OptOuts};
 pub use crate::toml_lines::Mistake;
 use crate::toml_lines::{Document, kind};
 
@@ -65,6 +66,8 @@ pub struct Manifest {
     pub destination: Option<String>,
     /// What must be shown first.
     pub notice: Notice,
+    /// Variables and files of the tool's own that count as an answer.
+    pub opt_outs: OptOuts,
 }
 
 /// Keys that this version reads.
@@ -77,12 +80,12 @@ const KEYS: &[&str] = &[
     "events",
     "notice",
     "notice_required",
-];
-/// Keys of TOOLS.md whose rooms are not built yet: refused, so that nothing is promised that is not kept.
-const LATER: &[&str] = &[
     "opt_out_env",
     "project_files",
     "user_files",
+];
+/// Keys of TOOLS.md whose rooms are not built yet: refused, so that nothing is promised that is not kept.
+const LATER: &[&str] = &[
     "identity",
     "context",
     "ci",
@@ -108,12 +111,24 @@ impl Manifest {
             consent: ToolDefault::OptIn,
             destination: None,
             notice: Notice::None,
+            opt_outs: OptOuts::default(),
         };
         let mut events_any = false;
         for (key, value) in document.table.get_ref() {
             let line = document.line(key);
             let found = value.get_ref();
             let word = found.as_str();
+            if let name @ ("opt_out_env" | "project_files" | "user_files") = key.get_ref().as_ref() {
+                opt_out::parse(
+                    &document,
+                    name,
+                    line,
+                    found,
+                    &mut manifest.opt_outs,
+                    &mut mistakes,
+                );
+                continue;
+            }
             let mut wrong = |expected: &str| {
                 mistakes.push(Mistake {
                     line,
@@ -227,6 +242,38 @@ mod tests {
                 mistakes.iter().any(|m| m.starts_with(expected)),
                 "{expected} in {mistakes:#?}"
             );
+        }
+    }
+
+    #[test]
+    fn the_opt_outs_of_a_tool_are_read_and_their_mistakes_told() {
+        let text = |more: &str| format!("name = \"t\"\nevents = \"any\"\n{more}\n");
+        let good = "opt_out_env = [\"A_B\", { name = \"C\", unless = [\"1\"] }, { name = \"D\", equals = \"x\" }]\n\
+            project_files = [{ path = \".telemetry\", format = \"yaml\", key = \"consent\" }]\n\
+            user_files = [{ path = \"~/.dlt/config.toml\", format = \"toml\", key = \"runtime.dlthub_telemetry\" }]";
+        let opt_outs = Manifest::parse(&text(good)).unwrap().opt_outs;
+        assert_eq!((opt_outs.variables.len(), opt_outs.project_files.len()), (3, 1));
+        assert_eq!(opt_outs.user_files[0].key, ["runtime", "dlthub_telemetry"]);
+        for bad in [
+            "opt_out_env = \"A\"",
+            "opt_out_env = [3]",
+            "opt_out_env = [\"not a name\"]",
+            "opt_out_env = [{ name = \"DO_NOT_TRACK\", unless = [\"0\"] }]",
+            "opt_out_env = [{ name = \"DO_NOT_TRACK\", equals = \"1\" }]",
+            "opt_out_env = [{ name = \"A\", unless = [\"1\"], equals = \"1\" }]",
+            "opt_out_env = [{ name = \"A\", except = [\"1\"] }]",
+            "project_files = [{ path = \"/etc/x\", format = \"yaml\", key = \"k\" }]",
+            "project_files = [{ path = \"../x\", format = \"yaml\", key = \"k\" }]",
+            "project_files = [{ path = \"~/x\", format = \"yaml\", key = \"k\" }]",
+            "project_files = [{ path = \"x\", format = \"yaml\", key = \"a.b\" }]",
+            "project_files = [{ path = \"x\", format = \"json\", key = \"k\" }]",
+            "project_files = [{ path = \"x\", key = \"k\" }]",
+            "user_files = [{ path = \"/etc/x\", format = \"toml\", key = \"k\" }]",
+            "user_files = [{ path = \"~/../x\", format = \"toml\", key = \"k\" }]",
+            "user_files = [\"x\"]",
+        ] {
+            let mistakes = Manifest::parse(&text(bad)).unwrap_err();
+            assert_eq!((mistakes.len(), mistakes[0].line), (1, 3), "{bad}: {mistakes:?}");
         }
     }
 

@@ -8,6 +8,7 @@ use telemetry_protocol::consent::{Decision, Fact, Layer, ToolDefault, Verdict, d
 use crate::consent_file::UserConsent;
 use crate::machine::Machine;
 use crate::manifest::{Manifest, Notice, Origin};
+use crate::opt_out::{OptOuts, Variables};
 
 /// A manifest in force, and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,16 +86,23 @@ impl Tool {
 /// Everything that the policy is made of, before it is resolved.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
-    /// The admin's word, and the asking process's environment.
+    /// The admin's word.
     pub machine: Machine,
+    /// The asking process's environment.
+    pub variables: Arc<Variables>,
     /// The user's word.
     pub user: UserConsent,
+    /// What the user answered in the tools' own files, by tool.
+    pub answers: BTreeMap<String, Vec<Fact>>,
     /// Manifests in force, one a tool; shared, for each user has a policy and all have these.
     pub manifests: Arc<BTreeMap<String, Registered>>,
     /// `[tools.NAME]` of the config.
     pub overrides: BTreeMap<String, Override>,
     /// `defaults.destination`.
     pub default_destination: String,
+    /// The addresses of the destinations, where the asking process knows the config: the admin may allow some
+    /// alone.
+    pub addresses: Arc<BTreeMap<String, String>>,
     /// `defaults.unregistered_tools = "refuse"`.
     pub refuse_unregistered: bool,
     /// Tools whose notice was shown.
@@ -131,7 +139,7 @@ impl Policy {
     /// What holds for `tool`; `None` where tools without a manifest are refused.
     #[must_use]
     pub fn tool(&self, tool: &str) -> Option<std::borrow::Cow<'_, Tool>> {
-        if self.parts.refuse_unregistered && !self.parts.manifests.contains_key(tool) {
+        if self.parts.refuse_unregistered && self.parts.manifest(tool).is_none() {
             return None;
         }
         Some(match self.tools.get(tool) {
@@ -157,7 +165,7 @@ impl Policy {
     /// The manifest in force for `tool`.
     #[must_use]
     pub fn manifest(&self, tool: &str) -> Option<&Registered> {
-        self.parts.manifests.get(tool)
+        self.parts.manifest(tool)
     }
 
     /// The parts it was resolved from.
@@ -168,18 +176,37 @@ impl Policy {
 
     /// The fact that denies every tool of this user on this machine, if there is one.
     #[must_use]
-    pub fn denies_everything(&self) -> Option<&Fact> {
-        self.parts
-            .machine
+    pub fn denies_everything(&self) -> Option<Fact> {
+        let (machine, user) = (&self.parts.machine, &self.parts.user);
+        machine
             .denies_everything()
-            .or_else(|| self.parts.user.denies_everything())
+            .cloned()
+            .or_else(|| self.parts.variables.denies_everything())
+            .or_else(|| user.denies_everything().cloned())
+    }
+}
+
+impl Parts {
+    /// The manifest that counts for `tool`; the admin may say that only installed ones do.
+    fn manifest(&self, tool: &str) -> Option<&Registered> {
+        let installed = |r: &&Registered| matches!(r.origin, Origin::Admin | Origin::Package);
+        let any = self.machine.installed_manifests_only().is_none();
+        self.manifests
+            .get(tool)
+            .filter(|registered| any || installed(registered))
     }
 }
 
 fn resolve(parts: &Parts, name: &str) -> Tool {
-    let registered = parts.manifests.get(name);
+    let registered = parts.manifest(name);
     let overriding = parts.overrides.get(name);
+    let destination = overriding
+        .and_then(|o| o.destination.as_deref())
+        .or_else(|| registered.and_then(|r| r.manifest.destination.as_deref()))
+        .unwrap_or(&parts.default_destination);
     let mut facts = parts.machine.facts(name);
+    let address = parts.addresses.get(destination);
+    facts.extend(address.and_then(|url| parts.machine.destination_denial(url)));
     if overriding.is_some_and(|o| o.disabled) {
         facts.push(Fact {
             layer: Layer::Machine,
@@ -189,7 +216,17 @@ fn resolve(parts: &Parts, name: &str) -> Tool {
             detail: "false in the config".to_owned(),
         });
     }
+    let none = OptOuts::default();
+    facts.extend(
+        parts
+            .variables
+            .facts(registered.map_or(&none, |r| &r.manifest.opt_outs)),
+    );
     facts.extend(parts.user.facts(name));
+    if registered.is_some() {
+        facts.extend(parts.answers.get(name).into_iter().flatten().cloned());
+    }
+    spoken(&mut facts);
     let (default, default_source) = match registered {
         None => (ToolDefault::Unregistered, "no manifest".to_owned()),
         Some(r) if overriding.is_some_and(|o| o.opt_in) => (
@@ -198,10 +235,6 @@ fn resolve(parts: &Parts, name: &str) -> Tool {
         ),
         Some(r) => (r.manifest.consent, r.source.clone()),
     };
-    let destination = overriding
-        .and_then(|o| o.destination.as_deref())
-        .or_else(|| registered.and_then(|r| r.manifest.destination.as_deref()))
-        .unwrap_or(&parts.default_destination);
     Tool {
         decision: decide(&facts, default, &default_source),
         facts,
@@ -212,6 +245,16 @@ fn resolve(parts: &Parts, name: &str) -> Tool {
         notice_missing: registered.is_some_and(|r| r.manifest.notice == Notice::Required)
             && !parts.noticed.contains(name),
     }
+}
+
+/// Where a layer spoke, "nothing was found" is not said beside it.
+pub fn spoken(facts: &mut Vec<Fact>) {
+    let said: Vec<Layer> = facts
+        .iter()
+        .filter(|f| f.verdict.is_some())
+        .map(|f| f.layer)
+        .collect();
+    facts.retain(|fact| fact.verdict.is_some() || !said.contains(&fact.layer));
 }
 
 #[cfg(test)]

@@ -116,8 +116,8 @@ pub fn decide(facts: &[Fact], default: ToolDefault, default_source: &str) -> Dec
         .collect();
     chain.sort_by_key(|link| link.fact.layer);
     let (verdict, detail) = match default {
-        ToolDefault::OptOut => (Verdict::Allow, "opt-out: on unless denied"),
-        ToolDefault::OptIn => (Verdict::Deny, "opt-in: off until allowed"),
+        ToolDefault::OptOut => (Verdict::Allow, "opt-out"),
+        ToolDefault::OptIn => (Verdict::Deny, "opt-in"),
         ToolDefault::Unregistered => (Verdict::Deny, "no manifest: off until the user allows it"),
     };
     // Where an opt-in tool is allowed, its default has nothing to say against it.

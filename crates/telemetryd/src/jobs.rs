@@ -110,7 +110,7 @@ async fn purge(world: &World) -> Result<(), Failure> {
     let loaded = world.load()?;
     let (queue, owner, _) = open_queue(world, &loaded.checked)?;
     let known = known_tools(&queue).await?;
-    let consent = Consent::open(world.places.clone(), world.do_not_track, &loaded.checked, &known);
+    let consent = Consent::open(world.places.clone(), &world.variables, &loaded.checked, &known);
     let purged = control::purge_withdrawn_at_start(&queue, &consent, world.clock.now()).await?;
     drop(queue);
     owner.close()?;

@@ -124,7 +124,7 @@ async fn live(
     let known = known_tools(&queue).await?;
     let consent = Arc::new(Consent::open(
         world.places.clone(),
-        world.do_not_track,
+        &world.variables,
         &checked,
         &known,
     ));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use telemetry_activation::Inherited;
+use telemetry_policy::Variables;
 
 use crate::cli::Flags;
 use crate::clock::{Clock, SystemClock};
@@ -25,8 +26,8 @@ pub struct World {
     pub flags: config::Flags,
     /// The environment.
     pub environment: Environment,
-    /// `DO_NOT_TRACK` is set in it.
-    pub do_not_track: bool,
+    /// The same variables, the empty ones included: those that deny do so by being present.
+    pub variables: Arc<Variables>,
     /// Why state is not where it was asked to be.
     pub moved: Option<String>,
     /// The time.
@@ -66,7 +67,7 @@ impl World {
         let StateDir { path, moved } = state_dir::choose(&places.state, uid);
         places.state = path;
         Ok(Self {
-            do_not_track: environment.get("DO_NOT_TRACK").is_some(),
+            variables: Arc::new(Variables::of_this_process()),
             flags: config::Flags {
                 config: flags.config.as_ref().map(absolute).transpose()?,
                 idle_exit: flags.idle_exit.clone(),

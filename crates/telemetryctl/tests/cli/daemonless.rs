@@ -60,7 +60,7 @@ fn explain_names_every_layer_and_the_one_that_decides() {
     assert!(text.starts_with("kedro: off\n  machine "), "{text}");
     assert_eq!(text.matches("<- decides").count(), 1);
     assert!(
-        text.contains("consent.toml:3  kedro = false  <- decides"),
+        text.contains("consent.toml:3  kedro = false        <- decides"),
         "{text}"
     );
 }

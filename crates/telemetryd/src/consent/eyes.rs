@@ -1,6 +1,7 @@
 //! The daemon's eyes on consent files: what cannot be read is told apart from what is not there.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use telemetry_policy::gather::{Found, Look};
@@ -53,6 +54,14 @@ impl Look for Eyes {
             Ok(text) => Found::File(text),
             Err(e) => Found::Unreadable(e.to_string()),
         }
+    }
+
+    fn owner(&self, path: &Path) -> Option<u32> {
+        std::fs::metadata(path).ok().map(|found| found.uid())
+    }
+
+    fn device(&self, path: &Path) -> Option<u64> {
+        std::fs::metadata(path).ok().map(|found| found.dev())
     }
 }
 

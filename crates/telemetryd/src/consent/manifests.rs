@@ -96,6 +96,13 @@ pub fn load(places: &Places) -> (BTreeMap<String, Registered>, Vec<ManifestProbl
     (manifests, problems)
 }
 
+/// A line for each mistake.
+pub(super) fn report(problems: &[ManifestProblem]) {
+    for problem in problems {
+        warn!(file = %problem.file.display(), line = problem.line, "{}", problem.message);
+    }
+}
+
 /// Keeps a manifest that a tool brought, unless one from above counts. The caller has parsed it.
 ///
 /// # Errors

@@ -14,17 +14,19 @@ mod watcher;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use telemetry_policy::policy::Override;
-use telemetry_policy::{Policy, gather};
+use telemetry_policy::policy_file::At;
+use telemetry_policy::{Policy, Registered, Variables, gather, own_files};
 use telemetry_protocol::consent::Fact;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 pub use self::eyes::Eyes;
 use self::manifests::ManifestProblem;
-use self::person::{Common, Files, Person};
+use self::person::{Common, Files, Person, everything_off};
 use self::stamp::{Stamp, manifest_stamps, stamps};
 use crate::config::{Checked, Mode, Places, Unregistered};
 
@@ -62,8 +64,6 @@ const fn person_of(mode: Mode, uid: u32) -> u32 {
 #[derive(Debug)]
 pub struct Consent {
     places: Places,
-    /// Whether `DO_NOT_TRACK` is in the daemon's own environment.
-    do_not_track: bool,
     inner: Mutex<Inner>,
     changes: watch::Sender<Arc<Policies>>,
 }
@@ -71,6 +71,8 @@ pub struct Consent {
 #[derive(Debug)]
 struct Inner {
     stamps: Vec<Stamp>,
+    /// The tools' own user-wide files, in which a user's daemon finds answers too.
+    user_files: Vec<PathBuf>,
     /// Of the directories that hold manifests: a file that came or went shows there.
     manifest_stamps: Vec<Stamp>,
     common: Common,
@@ -85,7 +87,7 @@ impl Inner {
     fn read_manifests(&mut self, places: &Places) {
         let (mut manifests, problems) = manifests::load(places);
         if problems != self.problems {
-            report(&problems);
+            manifests::report(&problems);
         }
         for problem in &problems {
             let tool = problem.file.file_stem().unwrap_or_default().to_string_lossy();
@@ -93,6 +95,12 @@ impl Inner {
                 manifests.entry(tool.into_owned()).or_insert_with(|| old.clone());
             }
         }
+        self.take_manifests(manifests, problems);
+    }
+
+    fn take_manifests(&mut self, manifests: BTreeMap<String, Registered>, problems: Vec<ManifestProblem>) {
+        let home = self.common.home.as_deref();
+        self.user_files = home.map_or_else(Vec::new, |home| own_files::user_files(&manifests, home));
         self.common.manifests = Arc::new(manifests);
         self.problems = problems;
     }
@@ -112,6 +120,9 @@ impl Inner {
             )
         });
         self.common.overrides = overrides.collect();
+        let destinations = checked.destinations.values();
+        let addresses = destinations.map(|d| (d.name.to_string(), d.url.clone()));
+        self.common.addresses = Arc::new(addresses.collect());
         self.common.default_destination = checked.defaults.destination.to_string();
         self.common.refuse_unregistered = checked.defaults.unregistered_tools == Unregistered::Refuse;
     }
@@ -139,11 +150,19 @@ impl Consent {
     /// Reads everything once. `known`: the tools that have rows in the queue. What was on when the last daemon
     /// ended and is off now was withdrawn while nobody looked.
     #[must_use]
-    pub fn open(places: Places, do_not_track: bool, checked: &Checked, known: &Known) -> Self {
+    pub fn open(places: Places, variables: &Arc<Variables>, checked: &Checked, known: &Known) -> Self {
+        // A machine-wide daemon never looks into a home (I13).
+        let home = variables.get("HOME").map(PathBuf::from);
+        let home = home.filter(|home| places.mode == Mode::User && home.is_absolute());
         let mut inner = Inner {
-            stamps: stamps(&places),
+            stamps: Vec::new(),
+            user_files: Vec::new(),
             manifest_stamps: manifest_stamps(&places),
-            common: Common::default(),
+            common: Common {
+                variables: Arc::clone(variables),
+                home,
+                ..Common::default()
+            },
             problems: Vec::new(),
             people: BTreeMap::new(),
             asked: 0,
@@ -156,10 +175,10 @@ impl Consent {
             inner: Mutex::new(inner),
             changes: watch::Sender::new(Arc::new(Policies { mode, people })),
             places,
-            do_not_track,
         };
         {
             let mut inner = consent.lock();
+            inner.stamps = stamps(&consent.places, &inner.user_files);
             inner.common.machine = consent.machine();
             let mut tools: Known = BTreeMap::new();
             for (uid, known) in known {
@@ -184,18 +203,19 @@ impl Consent {
     #[must_use]
     pub fn of(&self, uid: u32) -> Arc<Policy> {
         let uid = person_of(self.places.mode, uid);
-        let (stamps, manifest_stamps) = (stamps(&self.places), manifest_stamps(&self.places));
+        let manifest_stamps = manifest_stamps(&self.places);
         let files = Files::of(&self.places, uid);
         let own = Stamp::of(&files.consent);
         let mut inner = self.lock();
         let inner = &mut *inner;
-        let mut changed = false;
-        if inner.stamps != stamps || inner.manifest_stamps != manifest_stamps {
+        let mut changed = inner.manifest_stamps != manifest_stamps;
+        if changed {
+            inner.manifest_stamps = manifest_stamps;
+            inner.read_manifests(&self.places);
+        }
+        let stamps = stamps(&self.places, &inner.user_files);
+        if changed || inner.stamps != stamps {
             inner.stamps = stamps;
-            if inner.manifest_stamps != manifest_stamps {
-                inner.manifest_stamps = manifest_stamps;
-                inner.read_manifests(&self.places);
-            }
             self.look_at_machine(inner);
             inner.renew();
             changed = true;
@@ -229,8 +249,8 @@ impl Consent {
 
     /// Looks whenever a file may have changed, although nobody asks; for as long as it runs.
     pub async fn watch(&self) {
-        let these = watcher::watched(&self.places);
-        let watched = watcher::each_change(&these, || self.read_again());
+        let these = || watcher::watched(&self.places, &self.lock().user_files);
+        let watched = watcher::each_change(these, || self.read_again());
         if let Err(error) = watched.await {
             debug!(%error, "the files of consent are not watched; they are looked at before each event and batch");
         }
@@ -239,9 +259,9 @@ impl Consent {
     /// Reads every file again: one that was edited in its place does not show in its directory.
     fn read_again(&self) {
         let mut inner = self.lock();
-        inner.stamps = stamps(&self.places);
         inner.manifest_stamps = manifest_stamps(&self.places);
         inner.read_manifests(&self.places);
+        inner.stamps = stamps(&self.places, &inner.user_files);
         self.look_at_machine(&mut inner);
         inner.renew();
         self.publish(&inner);
@@ -264,9 +284,8 @@ impl Consent {
         }
         let mut inner = self.lock();
         inner.take_config(checked);
-        inner.common.manifests = Arc::new(manifests);
-        inner.problems = problems;
-        inner.stamps = stamps(&self.places);
+        inner.take_manifests(manifests, problems);
+        inner.stamps = stamps(&self.places, &inner.user_files);
         inner.manifest_stamps = manifest_stamps(&self.places);
         self.look_at_machine(&mut inner);
         inner.renew();
@@ -334,9 +353,19 @@ impl Consent {
     }
 
     fn machine(&self) -> telemetry_policy::Machine {
-        gather::machine(&self.places.machine, &Eyes, &|name| {
-            name == "DO_NOT_TRACK" && self.do_not_track
-        })
+        gather::machine(&self.places.machine, rustix::process::geteuid().as_raw(), &Eyes)
+    }
+
+    /// Where the admin says that only installed manifests count, if that is said.
+    #[must_use]
+    pub fn installed_manifests_only(&self) -> Option<At> {
+        self.machine().installed_manifests_only().cloned()
+    }
+
+    /// What the admin has against this address, now.
+    #[must_use]
+    pub fn destination_denial(&self, uid: u32, url: &str) -> Option<Fact> {
+        self.of(uid).parts().machine.destination_denial(url)
     }
 
     fn look_at_machine(&self, inner: &mut Inner) {
@@ -365,16 +394,5 @@ impl Consent {
             (None, Some(_)) | (Some(_), None) => debug!("a user turned everything off or on"),
             _ => {}
         }
-    }
-}
-
-/// The fact that turns everything off for this person, where it is its own word.
-fn everything_off(policy: &Policy) -> Option<Fact> {
-    policy.parts().user.denies_everything().cloned()
-}
-
-fn report(problems: &[ManifestProblem]) {
-    for problem in problems {
-        warn!(file = %problem.file.display(), line = problem.line, "{}", problem.message);
     }
 }

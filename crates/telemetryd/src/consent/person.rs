@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use telemetry_policy::policy::{Override, Parts};
-use telemetry_policy::{Machine, Policy, Registered, UserConsent, gather};
+use telemetry_policy::{Machine, Policy, Registered, UserConsent, Variables, gather, own_files};
+use telemetry_protocol::consent::Fact;
 use tracing::warn;
 
 use super::Eyes;
@@ -56,6 +57,11 @@ pub(super) struct Common {
     pub(super) overrides: BTreeMap<String, Override>,
     pub(super) default_destination: String,
     pub(super) refuse_unregistered: bool,
+    pub(super) addresses: Arc<BTreeMap<String, String>>,
+    /// The daemon's own environment.
+    pub(super) variables: Arc<Variables>,
+    /// The home of the one person whom a user's daemon has.
+    pub(super) home: Option<PathBuf>,
 }
 
 /// One person.
@@ -64,6 +70,7 @@ pub(super) struct Person {
     files: Files,
     stamp: Stamp,
     user: UserConsent,
+    answers: BTreeMap<String, Vec<Fact>>,
     noticed: BTreeSet<String>,
     epochs: Epochs,
     /// What holds for this person.
@@ -81,6 +88,7 @@ impl Person {
         let mut person = Self {
             stamp: Stamp::of(&files.consent),
             user: gather::word(&files.consent, &Eyes),
+            answers: answers(common),
             noticed: noticed(&files.noticed),
             epochs: Epochs::read(&files.epochs),
             policy: Arc::new(Policy::new(Parts::default())),
@@ -107,6 +115,7 @@ impl Person {
     pub(super) fn renew(&mut self, common: &Common) {
         self.stamp = Stamp::of(&self.files.consent);
         self.user = gather::word(&self.files.consent, &Eyes);
+        self.answers = answers(common);
         self.noticed = noticed(&self.files.noticed);
         self.resolve(common);
     }
@@ -131,7 +140,10 @@ impl Person {
     fn parts(&self, common: &Common) -> Parts {
         Parts {
             machine: common.machine.clone(),
+            variables: Arc::clone(&common.variables),
             user: self.user.clone(),
+            answers: self.answers.clone(),
+            addresses: Arc::clone(&common.addresses),
             manifests: Arc::clone(&common.manifests),
             overrides: common.overrides.clone(),
             default_destination: common.default_destination.clone(),
@@ -168,6 +180,19 @@ pub(super) fn edit(path: &Path, tool: Option<&str>, word: Option<bool>) -> Resul
         .map_err(|e| format!("{}: {e}", path.display()))?;
     crate::files::replace(path, edited.as_bytes())
         .map_err(|e| format!("cannot write {}: {e}", path.display()))
+}
+
+/// The fact that turns everything off for this person, where it is its own word.
+pub(super) fn everything_off(policy: &Policy) -> Option<Fact> {
+    policy.parts().user.denies_everything().cloned()
+}
+
+/// What the person answered in the tools' own files.
+fn answers(common: &Common) -> BTreeMap<String, Vec<Fact>> {
+    let home = common.home.as_deref();
+    home.map_or_else(BTreeMap::new, |home| {
+        own_files::answers(&common.manifests, home, &Eyes)
+    })
 }
 
 fn noticed(directory: &Path) -> BTreeSet<String> {

@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::manifests;
+use telemetry_policy::gather::{self, Found, Look};
+
+use super::{Eyes, manifests};
 use crate::config::Places;
 
 /// What tells one state of a path from another.
@@ -17,6 +19,11 @@ pub(super) enum Stamp {
 }
 
 impl Stamp {
+    /// Something is there.
+    const fn is_there(&self) -> bool {
+        matches!(self, Self::There(_))
+    }
+
     /// Follows links, so that an edited target counts; a dangling link has the stamp of the link.
     pub(super) fn of(path: &Path) -> Self {
         let found = std::fs::symlink_metadata(path).map(|link| match link.is_symlink() {
@@ -37,24 +44,30 @@ impl Stamp {
     }
 }
 
-/// What the machine's layer is read from.
-pub(super) fn machine_paths(places: &Places) -> impl Iterator<Item = PathBuf> {
-    places.machine.iter().flat_map(|directory| {
-        ["opt-out", "opt-out.d", "policy.d"]
-            .into_iter()
-            .map(|name| directory.join(name))
-    })
-}
-
 /// Where manifests are: a file that came or went shows in its directory.
 pub(super) fn manifest_paths(places: &Places) -> impl Iterator<Item = PathBuf> {
     let own = manifests::registered_dir(places);
     places.manifests.iter().cloned().chain(own)
 }
 
-/// The machine's layer as it is now.
-pub(super) fn stamps(places: &Places) -> Vec<Stamp> {
-    machine_paths(places).map(|path| Stamp::of(&path)).collect()
+/// All files of consent that everybody shares, and the tools' own user-wide ones, as they are now.
+pub(super) fn stamps(places: &Places, user_files: &[PathBuf]) -> Vec<Stamp> {
+    let mut stamps = Vec::new();
+    for directory in &places.machine {
+        let policies = directory.join("policy.d");
+        stamps.extend(["opt-out", "opt-out.d"].map(|name| Stamp::of(&directory.join(name))));
+        let stamp = Stamp::of(&policies);
+        // A policy that is edited in place shows in its own file alone.
+        if stamp.is_there()
+            && let Found::Directory(names) = Eyes.look(&policies)
+        {
+            let files = gather::policy_files(&policies, &names);
+            stamps.extend(files.iter().map(|path| Stamp::of(path)));
+        }
+        stamps.push(stamp);
+    }
+    stamps.extend(user_files.iter().map(|path| Stamp::of(path)));
+    stamps
 }
 
 /// The directories of manifests as they are now.

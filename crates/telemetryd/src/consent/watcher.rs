@@ -19,7 +19,7 @@ use crate::config::{Mode, Places};
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What is watched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Watched {
     /// A file, there or not: whatever happens in its directory.
     File(PathBuf),
@@ -27,8 +27,9 @@ pub(super) enum Watched {
     Directory(PathBuf),
 }
 
-/// Everything whose change may change a policy. What a machine-wide daemon keeps of its users only it changes itself.
-pub(super) fn watched(places: &Places) -> Vec<Watched> {
+/// Everything whose change may change a policy, with the tools' own user-wide files. What a machine-wide daemon keeps of
+/// its users only it changes itself.
+pub(super) fn watched(places: &Places, user_files: &[PathBuf]) -> Vec<Watched> {
     let word = (places.mode == Mode::User).then(|| Watched::File(Files::of(places, 0).consent));
     let machine = places.machine.iter().flat_map(|directory| {
         [
@@ -38,20 +39,29 @@ pub(super) fn watched(places: &Places) -> Vec<Watched> {
         ]
     });
     let manifests = manifest_paths(places).map(Watched::Directory);
-    word.into_iter().chain(machine).chain(manifests).collect()
+    let own = user_files.iter().cloned().map(Watched::File);
+    word.into_iter()
+        .chain(own)
+        .chain(machine)
+        .chain(manifests)
+        .collect()
 }
 
-/// Looks whenever one of these may have changed, what is not there yet included. Returns where nothing can be
-/// watched.
+/// Looks whenever one of these may have changed, what is not there yet included. What `these` are may follow from
+/// the look. Returns where nothing can be watched.
 ///
 /// # Errors
 /// The system has no more watches, or none of this kind.
-pub(super) async fn each_change(these: &[Watched], look: impl Fn()) -> io::Result<()> {
+pub(super) async fn each_change(these: impl Fn() -> Vec<Watched>, look: impl Fn()) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     loop {
         // First the watch and then the look: nothing that changes falls between them.
-        let watch = inotify::Watch::over(these)?;
+        let before = these();
+        let watch = inotify::Watch::over(&before)?;
         look();
+        if these() != before {
+            continue;
+        }
         watch.fired().await?;
         tokio::time::sleep(PAUSE).await;
     }

@@ -114,6 +114,13 @@ impl Service {
         if let Err((code, message)) = manifest.may_register() {
             return refused(code, &message);
         }
+        if let Some(at) = self.consent.installed_manifests_only() {
+            let message = format!(
+                "register: {}:{} says that only installed manifests count",
+                at.source, at.line
+            );
+            return refused(ErrorCode::NotAllowed, &message);
+        }
         match self.consent.register(&manifest.name, text) {
             Ok(done) => json!({ "ok": true, "status": done.as_str() }),
             Err(message) => refused(ErrorCode::Storage, &message),

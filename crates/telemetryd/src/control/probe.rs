@@ -31,7 +31,7 @@ struct SomethingAllowed<'a> {
 
 impl SomethingAllowed<'_> {
     fn denial(&self) -> Option<Fact> {
-        self.consent.of(self.uid).denies_everything().cloned()
+        self.consent.of(self.uid).denies_everything()
     }
 }
 

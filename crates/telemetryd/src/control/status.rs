@@ -37,7 +37,7 @@ impl Service {
             },
             "telemetry": {
                 "verdict": if off.is_some() { "deny" } else { "allow" },
-                "by": off.map_or("default", |fact| fact.layer.as_str()),
+                "by": off.as_ref().map_or("default", |fact| fact.layer.as_str()),
                 "source": off.map(|fact| fact.source.clone()),
             },
             "queue": {

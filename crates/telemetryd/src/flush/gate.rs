@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use telemetry_delivery::Gate;
 use telemetry_policy::Reach;
+use telemetry_protocol::consent::Fact;
 use telemetry_queue::{Claimed, Filter};
 
 use crate::consent::Consent;
@@ -15,11 +16,12 @@ use crate::consent::Consent;
 pub(super) struct BatchGate<'c> {
     consent: &'c Consent,
     uid: u32,
+    url: &'c str,
     tools: BTreeMap<Arc<str>, (u64, u64)>,
 }
 
 impl<'c> BatchGate<'c> {
-    pub(super) fn new(consent: &'c Consent, batch: &Claimed) -> Self {
+    pub(super) fn new(consent: &'c Consent, batch: &Claimed, url: &'c str) -> Self {
         let mut tools: BTreeMap<Arc<str>, (u64, u64)> = BTreeMap::new();
         for event in &batch.events {
             match tools.get_mut(&event.tool) {
@@ -35,8 +37,14 @@ impl<'c> BatchGate<'c> {
         Self {
             consent,
             uid: batch.uid,
+            url,
             tools,
         }
+    }
+
+    /// What the admin has against this address: rows that were taken for it wait then.
+    pub(super) fn forbidden(&self) -> Option<Fact> {
+        self.consent.destination_denial(self.uid, self.url)
     }
 
     /// What must be purged before the rest may go; empty when the gate is open.
@@ -61,6 +69,6 @@ impl<'c> BatchGate<'c> {
 
 impl Gate for BatchGate<'_> {
     fn open(&self) -> bool {
-        self.withdrawn().is_empty()
+        self.withdrawn().is_empty() && self.forbidden().is_none()
     }
 }

@@ -219,9 +219,9 @@ impl Change {
             }
             None => match policy::local(context).denies_everything() {
                 Some(fact) if word == Word::Allow => {
-                    vec![format!("telemetry stays off{}", because(fact))]
+                    vec![format!("telemetry stays off{}", because(&fact))]
                 }
-                Some(fact) => vec![format!("telemetry is off for every tool{}", because(fact))],
+                Some(fact) => vec![format!("telemetry is off for every tool{}", because(&fact))],
                 None => vec![
                     "telemetry is on for the tools that are allowed ('telemetryctl consent show')".to_owned(),
                 ],

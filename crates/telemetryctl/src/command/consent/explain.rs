@@ -2,8 +2,11 @@
 //! read here. Where one answers, its own word joins, for it also knows the configuration and its own
 //! environment; a denial of either counts (CONSENT.md).
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::{Map, Value, json};
+use telemetry_client::{Question, RealFiles};
 use telemetry_protocol::consent::{Decision, Fact, Layer, ToolDefault, Verdict, decide};
 
 use crate::Context;
@@ -20,6 +23,9 @@ pub(super) struct Which {
     /// This tool alone; default: every tool that is known here
     #[arg(long, value_name = "TOOL", value_parser = super::change::tool)]
     tool: Option<String>,
+    /// The project whose files count; default: the working directory
+    #[arg(long, value_name = "DIR")]
+    project: Option<PathBuf>,
 }
 
 impl Which {
@@ -65,14 +71,17 @@ impl Which {
             if screen.json {
                 screen.value(&as_json(&tool, &decision))?;
             } else {
-                told(&tool, &decision, screen)?;
+                told(&tool, &decision, context, screen)?;
             }
         }
         Ok(Exit::Done)
     }
 
     fn decisions(&self, context: &Context) -> Vec<(String, Decision)> {
-        let policy = policy::local(context);
+        let gathered = policy::gathered(context);
+        let policy = gathered.policy();
+        let project = self.project.as_ref();
+        let project = project.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
         let mut daemon = Daemon::reach(context).ok();
         let tools: Vec<String> = match &self.tool {
             Some(tool) => vec![tool.clone()],
@@ -89,7 +98,13 @@ impl Which {
             .map(|tool| {
                 let here = policy.tool_with_rows(&tool);
                 let said = heard(&mut daemon, |daemon| ask(daemon, &tool)).flatten();
-                let decision = joined(here.facts, here.default, &here.default_source, said.as_ref());
+                let question = Question {
+                    tool: &tool,
+                    project: project.as_deref(),
+                    invocation: None,
+                };
+                let facts = gathered.facts(&question, &RealFiles);
+                let decision = joined(facts, here.default, &here.default_source, said.as_ref());
                 (tool, decision)
             })
             .collect()
@@ -110,6 +125,7 @@ fn heard<T>(daemon: &mut Option<Daemon>, ask: impl FnOnce(&mut Daemon) -> Result
 pub(super) fn decision(context: &Context, tool: &str) -> Decision {
     let which = Which {
         tool: Some(tool.to_owned()),
+        project: None,
     };
     let decided = which.decisions(context).pop().map(|(_, decision)| decision);
     // One tool was asked for, one decision comes; without it nothing is allowed.
@@ -215,28 +231,48 @@ fn as_json(tool: &str, decision: &Decision) -> Value {
     })
 }
 
-fn told(tool: &str, decision: &Decision, screen: &mut Screen) -> Result<(), Failure> {
+fn told(tool: &str, decision: &Decision, context: &Context, screen: &mut Screen) -> Result<(), Failure> {
     let state = match decision.verdict {
         Verdict::Allow => styled(GREEN, "on"),
         Verdict::Deny => styled(YELLOW, "off"),
     };
     screen.line(&format!("{tool}: {state}"))?;
+    let working = context.surroundings.working.as_deref();
+    let home = context.surroundings.home.as_deref();
     for link in &decision.chain {
         let fact = &link.fact;
         let verdict = fact.verdict.map_or("-", Verdict::as_str);
-        let place = match (fact.verdict, fact.line) {
-            (None, _) if fact.source == "-" => String::new(),
-            (_, Some(line)) => format!("{}:{line}  ", fact.source),
-            (_, None) => format!("{}  ", fact.source),
-        };
-        let decides = if link.decides { "  <- decides" } else { "" };
+        let decides = if link.decides { "        <- decides" } else { "" };
         let layer = fact.layer.as_str();
         screen.line(&format!(
             "  {layer:<12} {verdict:<6}  {}{decides}",
-            plain(&(place + &fact.detail))
+            plain(&sentence(fact, working, home))
         ))?;
     }
     Ok(())
+}
+
+/// What was found, where, in one line. Places are told from where the person stands.
+fn sentence(fact: &Fact, working: Option<&Path>, home: Option<&Path>) -> String {
+    let near = |path: &Path, base: Option<&Path>, sign: &str| {
+        let below = path.strip_prefix(base?).ok()?;
+        Some(format!("{sign}/{}", below.display()))
+    };
+    let path = Path::new(&fact.source);
+    let source = near(path, working, ".")
+        .or_else(|| near(path, home, "~"))
+        .unwrap_or_else(|| fact.source.clone());
+    match (fact.layer, fact.verdict, fact.line) {
+        (Layer::Default, ..) if fact.source.starts_with("no manifest") => fact.detail.clone(),
+        (Layer::Default, ..) => {
+            let name = fact.source.rsplit('/').next().unwrap_or_default();
+            format!("manifest {name}: {}", fact.detail)
+        }
+        (_, None, _) if fact.source == "-" => fact.detail.clone(),
+        (_, None, _) => format!("{source} {}", fact.detail),
+        (_, Some(_), Some(line)) => format!("{source}:{line}  {}", fact.detail),
+        (_, Some(_), None) => format!("{source}  {}", fact.detail),
+    }
 }
 
 #[cfg(test)]
@@ -277,6 +313,63 @@ mod tests {
             (decision.verdict, decision.by),
             (Verdict::Deny, Layer::Environment)
         );
+    }
+
+    #[test]
+    fn an_explanation_reads_like_the_contract() {
+        let fact = |layer, verdict, source: &str, line, detail: &str| Fact {
+            layer,
+            verdict,
+            source: source.into(),
+            line,
+            detail: detail.into(),
+        };
+        let told = |fact: &Fact| sentence(fact, Some(Path::new("/home/u/p")), Some(Path::new("/home/u")));
+        let deny = Some(Verdict::Deny);
+        for (fact, expected) in [
+            (
+                fact(
+                    Layer::Machine,
+                    None,
+                    "-",
+                    None,
+                    "no /etc/telemetryd/opt-out, no policy",
+                ),
+                "no /etc/telemetryd/opt-out, no policy",
+            ),
+            (
+                fact(
+                    Layer::User,
+                    None,
+                    "/home/u/.config/telemetryd/consent.toml",
+                    None,
+                    "does not exist",
+                ),
+                "~/.config/telemetryd/consent.toml does not exist",
+            ),
+            (
+                fact(
+                    Layer::Project,
+                    deny,
+                    "/home/u/p/.telemetry",
+                    Some(1),
+                    "consent: false",
+                ),
+                "./.telemetry:1  consent: false",
+            ),
+            (
+                fact(
+                    Layer::Default,
+                    Some(Verdict::Allow),
+                    "/etc/telemetryd/tools.d/kedro.toml",
+                    None,
+                    "opt-out",
+                ),
+                "manifest kedro.toml: opt-out",
+            ),
+        ] {
+            assert_eq!(told(&fact), expected);
+        }
     }
 
     #[test]

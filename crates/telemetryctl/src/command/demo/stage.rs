@@ -60,13 +60,9 @@ impl Stage {
         let address = listening.address();
         furnish(&path, address).map_err(|error| failed(&error))?;
         let environment = environment(&path);
-        let lookup = |name: &str| {
-            let found = environment.iter().find(|(key, _)| *key == name);
-            found.map(|(_, value)| value.clone())
-        };
         let uid = rustix::process::getuid().as_raw();
         let context = Context {
-            surroundings: Surroundings::read(&lookup, None, uid, &|_| false),
+            surroundings: Surroundings::read(environment.iter().cloned().collect(), None, uid, &|_| false),
         };
         Ok(Self {
             environment,

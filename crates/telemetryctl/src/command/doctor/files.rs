@@ -214,7 +214,9 @@ fn network(_: &Path) -> Option<&'static str> {
 /// To be off is no fault; who wonders why nothing is sent learns it here.
 fn consent(context: &Context) -> Check {
     let policy = policy::local(context);
-    if let Some(fact) = policy.parts().machine.denies_everything() {
+    let parts = policy.parts();
+    let machine = parts.machine.denies_everything().cloned();
+    if let Some(fact) = machine.or_else(|| parts.variables.denies_everything()) {
         let detail = format!(
             "off for every tool, by {}: {} ({})",
             fact.layer, fact.source, fact.detail

@@ -1,6 +1,9 @@
 //! An event's line, made from the command line or from a line of stdin. Values stay as they came: no number
 //! is rounded on its way.
 
+use std::path::PathBuf;
+
+use telemetry_protocol::consent::Fact;
 use telemetry_protocol::event::{Ack, Event};
 use telemetry_protocol::json::{self, Object};
 use telemetry_protocol::limits::MAX_DEPTH;
@@ -28,7 +31,34 @@ pub(super) struct Ready {
     pub(super) tool: String,
     pub(super) id: String,
     pub(super) ack: Ack,
+    /// The line's own project, where it is a path.
+    pub(super) project: Option<PathBuf>,
+    /// The line says what its client saw.
+    claims: bool,
 }
+
+impl Ready {
+    /// Says in the line what this process saw and the daemon cannot, unless the line has a word of its own.
+    pub(super) fn claim(&mut self, fact: &Fact) {
+        let (Some(verdict), Some(object)) = (fact.verdict, self.line.strip_suffix("}\n")) else {
+            return;
+        };
+        if self.claims {
+            return;
+        }
+        let source: String = fact.source.chars().take(MAX_SOURCE).collect();
+        self.line = format!(
+            "{object},\"consent\":{{\"layer\":\"{}\",\"verdict\":\"{}\",\"source\":{}}}}}\n",
+            fact.layer.as_str(),
+            verdict.as_str(),
+            quoted(&source),
+        );
+        self.claims = true;
+    }
+}
+
+/// Letters of a claim's source: of UTF-8 four bytes each at most, and a key has 256.
+const MAX_SOURCE: usize = telemetry_protocol::limits::MAX_KEY / 4;
 
 impl Template {
     /// An event from one object's text, with what it lacks filled in.
@@ -75,6 +105,11 @@ impl Template {
             tool: event.tool.to_owned(),
             id: event.id.map(|id| id.to_string()).unwrap_or_default(),
             ack: event.ack,
+            project: event
+                .project
+                .map(|path| PathBuf::from(&*path))
+                .filter(|path| path.is_absolute()),
+            claims: event.consent.is_some(),
             line: line + "\n",
         })
     }

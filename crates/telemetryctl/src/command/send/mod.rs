@@ -6,12 +6,13 @@ mod line;
 mod tally;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use telemetry_client::{Gathered, RealFiles, TalkError};
-use telemetry_protocol::consent::Fact;
+use telemetry_client::{Gathered, Question, RealFiles, TalkError};
+use telemetry_protocol::consent::{Fact, Layer, Verdict};
 use telemetry_protocol::event::Ack;
 
 use crate::Context;
@@ -44,7 +45,7 @@ pub(crate) struct Send {
     /// Read events from stdin, one JSON object a line (see --help)
     #[arg(long)]
     stdin: bool,
-    /// The project that the tool works in; this version does not look into it yet
+    /// The project that the tool works in; default: the working directory. Its files may say no
     #[arg(long, value_name = "DIR")]
     project: Option<PathBuf>,
     /// When the daemon answers: never, when the event survives its crash, when it survives a power cut
@@ -100,6 +101,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// buffer, so that neither side waits for the other.
 const GROUP: usize = 256;
 
+/// Tools and projects whose word is remembered (I6); beyond it, all are asked about again.
+const WORDS: usize = 1024;
+
 /// Bytes that are sent before answers are read.
 const GROUP_BYTES: usize = 1024 * 1024;
 
@@ -114,7 +118,8 @@ impl Send {
         let mut sender = Sender {
             context,
             consent: Gathered::gather(&context.surroundings, &RealFiles),
-            denials: BTreeMap::new(),
+            project: self.project.map(|path| path.canonicalize().unwrap_or(path)),
+            words: BTreeMap::new(),
             link: Link::Unknown,
             group: Vec::new(),
             bytes: 0,
@@ -145,6 +150,26 @@ impl Send {
     }
 }
 
+/// What this process knows about events of a tool in a project.
+enum Word {
+    Denied(Fact),
+    /// By the project, which the daemon cannot see.
+    Allowed(Fact),
+    Silent,
+}
+
+impl Word {
+    fn of(mut facts: Vec<Fact>) -> Self {
+        facts.sort_by_key(|fact| fact.layer);
+        let at = |verdict: Verdict| move |fact: &Fact| fact.verdict == Some(verdict);
+        if let Some(fact) = facts.iter().find(|fact| at(Verdict::Deny)(fact)) {
+            return Self::Denied(fact.clone());
+        }
+        let own = |fact: &Fact| fact.layer > Layer::User && at(Verdict::Allow)(fact);
+        facts.into_iter().find(own).map_or(Self::Silent, Self::Allowed)
+    }
+}
+
 /// The way to the daemon: looked for when the first event may be sent, and not before.
 enum Link {
     Unknown,
@@ -155,7 +180,10 @@ enum Link {
 struct Sender<'a> {
     context: &'a Context,
     consent: Gathered,
-    denials: BTreeMap<String, Option<Fact>>,
+    /// What `--project` says.
+    project: Option<PathBuf>,
+    /// What this process found, by tool and the line's own project.
+    words: BTreeMap<(String, Option<PathBuf>), Word>,
     link: Link,
     group: Vec<Ready>,
     bytes: usize,
@@ -165,17 +193,29 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     /// Takes one event: asks for consent, and keeps it for the group.
-    fn take(&mut self, ready: Ready, screen: &mut Screen) -> Result<(), Failure> {
-        let denial = match self.denials.get(&ready.tool) {
-            Some(known) => known,
-            None => {
-                let denial = self.consent.denial(&ready.tool);
-                self.denials.entry(ready.tool.clone()).or_insert(denial)
+    fn take(&mut self, mut ready: Ready, screen: &mut Screen) -> Result<(), Failure> {
+        let project = ready.project.take();
+        if self.words.len() >= WORDS {
+            self.words.clear();
+        }
+        let word = match self.words.entry((ready.tool.clone(), project)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let (tool, own) = place.key();
+                let question = Question {
+                    tool,
+                    project: own.as_deref().or(self.project.as_deref()),
+                    invocation: None,
+                };
+                let word = Word::of(self.consent.facts(&question, &RealFiles));
+                place.insert(word)
             }
         };
-        // I3, I10: with a denial no socket is opened, and nothing is created.
-        if let Some(fact) = denial {
-            return self.tally.declined_here(&ready, fact, screen);
+        match word {
+            // I3, I10: with a denial no socket is opened, and nothing is created.
+            Word::Denied(fact) => return self.tally.declined_here(&ready, fact, screen),
+            Word::Allowed(fact) => ready.claim(fact),
+            Word::Silent => {}
         }
         self.bytes += ready.line.len();
         self.group.push(ready);

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use telemetry_delivery::{Gate, Meta, Report, Verdict};
+use telemetry_protocol::consent::Fact;
 use telemetry_queue::{Claimed, Moment, Outcome};
 use tokio::sync::mpsc::error::TryRecvError;
 use tracing::{debug, warn};
 
 use super::{Flusher, SETTLE_AGAIN, request_of, sleep};
 use crate::flush::gate::BatchGate;
+use crate::flush::state::Condition;
 use crate::flush::trigger::Next;
 use crate::phase::Phase;
 
@@ -83,7 +85,13 @@ impl Flusher {
     /// Sends one batch, and settles it or leaves that to be done beside the next request.
     async fn one(&mut self, batch: Claimed) {
         let consent = Arc::clone(&self.shared.consent);
-        let gate = BatchGate::new(&consent, &batch);
+        let url = self.settings.url.clone();
+        let gate = BatchGate::new(&consent, &batch, &url);
+        if let Some(fact) = gate.forbidden() {
+            self.end_ahead().await;
+            self.not_allowed(&batch, &fact).await;
+            return;
+        }
         if !gate.open() {
             self.end_ahead().await;
             self.withdraw(&gate, &batch).await;
@@ -115,6 +123,23 @@ impl Flusher {
                 self.hold_ready(next);
             }
         }
+    }
+
+    /// The admin's `destinations.allow` does not cover this address (any more): what was taken for it waits. What
+    /// is taken now was asked about before.
+    async fn not_allowed(&mut self, batch: &Claimed, fact: &Fact) {
+        let now = self.shared.clock.now();
+        let place = fact.line.map_or_else(String::new, |line| format!(":{line}"));
+        let report = Report {
+            verdict: Verdict::Cancelled,
+            status: None,
+            detail: format!("{}{place}: {}", fact.source, fact.detail),
+            answer: Vec::new(),
+            retry_after: None,
+            request_bytes: 0,
+        };
+        self.hold(Condition::Held, "not_allowed", &report, now);
+        self.end(batch, Outcome::PutBack, false, now).await;
     }
 
     async fn send(&mut self, batch: &Claimed, gate: &BatchGate<'_>, now: Moment) -> (Report, String) {
