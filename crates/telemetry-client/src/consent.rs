@@ -266,9 +266,11 @@ mod tests {
         impl Look for Sudo {
             fn look(&self, path: &Path) -> Found {
                 let text = match path.to_str().unwrap() {
-                    "/etc/passwd" => "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n",
+                    "/etc/passwd" => {
+                        "root:x:0:0::/var/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n"
+                    }
                     "/home/alice/.config/telemetryd/consent.toml" => "[tools]\ndlt = false\nkedro = true\n",
-                    "/root/.config/telemetryd/consent.toml" => "[tools]\nevidently = false\n",
+                    "/var/root/.config/telemetryd/consent.toml" => "[tools]\nevidently = false\n",
                     _ => return Found::Absent,
                 };
                 Found::File(text.to_owned())
@@ -292,14 +294,14 @@ mod tests {
                 .map(|fact| fact.source)
         };
         let alices = Some("/home/alice/.config/telemetryd/consent.toml".to_owned());
-        let roots = Some("/root/.config/telemetryd/consent.toml".to_owned());
-        for home in ["/root", "/home/alice"] {
+        let roots = Some("/var/root/.config/telemetryd/consent.toml".to_owned());
+        for home in ["/var/root", "/home/alice"] {
             assert_eq!(verdict("dlt", home, "1000"), alices);
             assert_eq!(verdict("evidently", home, "1000"), roots);
             assert_eq!(verdict("kedro", home, "1000"), None);
         }
         assert!(
-            verdict("kedro", "/root", "4242").is_some(),
+            verdict("kedro", "/var/root", "4242").is_some(),
             "a home that nobody can tell"
         );
     }

@@ -46,9 +46,12 @@ fn below_home(file: &ToolFile, home: &Path) -> Option<PathBuf> {
 /// to and with `home`, outside of it up to the mount point. One fact at least, where the manifest names a file.
 pub fn project(opt_outs: &OptOuts, start: &Path, home: Option<&Path>, eyes: &dyn Look) -> Vec<Fact> {
     let parents = parents(start, home, eyes);
+    // In the home itself the same file may be the user's, who is asked before the project.
+    let files = opt_outs.user_files.iter();
+    let users: Vec<PathBuf> = files.filter_map(|file| below_home(file, home?)).collect();
     let mut facts = Vec::new();
     for file in &opt_outs.project_files {
-        let there = |path: &PathBuf| eyes.look(path) != Found::Absent;
+        let there = |path: &PathBuf| !users.contains(path) && eyes.look(path) != Found::Absent;
         if let Some(path) = parents.iter().map(|parent| parent.join(&file.path)).find(there) {
             facts.extend(answer(file, &path, Layer::Project, eyes));
         }
@@ -155,15 +158,15 @@ mod tests {
             PathBuf::from(file),
             Found::File("consent: false\n".into()),
         )]));
-        project(&kedro(), Path::new(start), Some(Path::new("/home/u")), &eyes)[0].verdict
+        project(&kedro(), Path::new(start), Some(Path::new("/h/user")), &eyes)[0].verdict
     }
 
     #[test]
     fn a_projects_file_is_looked_for_up_to_the_home_and_outside_up_to_the_mount_point() {
         let deny = Some(Verdict::Deny);
-        assert_eq!(met("/home/u/p/.telemetry", "/home/u/p/src/x"), deny);
-        assert_eq!(met("/home/u/.telemetry", "/home/u/p/src"), deny);
-        assert_eq!(met("/home/.telemetry", "/home/u/p/src"), None);
+        assert_eq!(met("/h/user/p/.telemetry", "/h/user/p/src/x"), deny);
+        assert_eq!(met("/h/user/.telemetry", "/h/user/p/src"), deny);
+        assert_eq!(met("/h/.telemetry", "/h/user/p/src"), None);
         assert_eq!(met("/.telemetry", "/srv/p"), deny);
         assert_eq!(met("/mnt/disk/.telemetry", "/mnt/disk/p"), deny);
         assert_eq!(met("/mnt/.telemetry", "/mnt/disk/p"), None);

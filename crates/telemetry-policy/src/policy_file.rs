@@ -183,7 +183,8 @@ impl PolicyFile {
             return Some(self.fact(Some(*line), &format!("tools.deny names {tool}")));
         }
         let (allowed, line) = self.allow_only.as_ref()?;
-        let missing = !allowed.iter().any(|name| name == tool);
+        // Of nothing at all is said that everything is off.
+        let missing = !allowed.is_empty() && !allowed.iter().any(|name| name == tool);
         missing.then(|| self.fact(Some(*line), &format!("tools.allow_only does not name {tool}")))
     }
 

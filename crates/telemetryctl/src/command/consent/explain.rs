@@ -324,7 +324,13 @@ mod tests {
             line,
             detail: detail.into(),
         };
-        let told = |fact: &Fact| sentence(fact, Some(Path::new("/home/u/p")), Some(Path::new("/home/u")));
+        let told = |fact: &Fact| {
+            sentence(
+                fact,
+                Some(Path::new("/home/user/p")),
+                Some(Path::new("/home/user")),
+            )
+        };
         let deny = Some(Verdict::Deny);
         for (fact, expected) in [
             (
@@ -341,7 +347,7 @@ mod tests {
                 fact(
                     Layer::User,
                     None,
-                    "/home/u/.config/telemetryd/consent.toml",
+                    "/home/user/.config/telemetryd/consent.toml",
                     None,
                     "does not exist",
                 ),
@@ -351,7 +357,7 @@ mod tests {
                 fact(
                     Layer::Project,
                     deny,
-                    "/home/u/p/.telemetry",
+                    "/home/user/p/.telemetry",
                     Some(1),
                     "consent: false",
                 ),
