@@ -22,7 +22,7 @@ use telemetry_policy::policy_file::At;
 use telemetry_policy::{Policy, Registered, Variables, gather, own_files};
 use telemetry_protocol::consent::Fact;
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 pub use self::eyes::Eyes;
 use self::manifests::ManifestProblem;
