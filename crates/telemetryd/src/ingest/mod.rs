@@ -187,7 +187,14 @@ fn admit(stream: UnixStream, shared: &Arc<Shared>, connections: &mut JoinSet<()>
         return;
     }
     let Ok(seat) = seat(peer, shared) else {
-        return turn_away(&stream, peer, shared);
+        turn_away(&stream, peer, shared);
+        if let Some(doorstep) = shared.users.doorstep(peer.uid) {
+            connections.spawn(async move {
+                doorstep.wait().await;
+                drop(stream);
+            });
+        }
+        return;
     };
     debug!(uid = peer.uid, pid = peer.pid, "connection");
     shared.counters.connections.add(1);

@@ -39,10 +39,15 @@ pub(super) struct Users(Mutex<HashMap<u32, Arc<User>>>);
 struct User {
     uid: u32,
     open: AtomicUsize,
+    /// Connections over that, which were told so and are closed a little later.
+    over: AtomicUsize,
     turns: Arc<Semaphore>,
     /// One request of control is answered at a time, but for those that wait or watch; the next one not before this.
     asking: tokio::sync::Mutex<Option<Pin<Box<Sleep>>>>,
 }
+
+/// Connections of a user that wait to be closed: as many as it may have by default. Further ones are closed at once.
+const DOORSTEP: usize = 64;
 
 /// A turn; over when it is dropped.
 pub(super) type Turn = Arc<OwnedSemaphorePermit>;
@@ -53,11 +58,12 @@ impl Users {
         let mut users = self.lock();
         let user = users.entry(uid).or_insert_with(|| {
             let turns = Arc::new(Semaphore::new(TURNS));
-            let open = AtomicUsize::new(0);
+            let (open, over) = (AtomicUsize::new(0), AtomicUsize::new(0));
             let asking = tokio::sync::Mutex::default();
             Arc::new(User {
                 uid,
                 open,
+                over,
                 turns,
                 asking,
             })
@@ -72,8 +78,35 @@ impl Users {
         })
     }
 
+    /// A place to wait for whoever is over the limit, lest it comes back at once; `None`: there are enough of them.
+    pub(super) fn doorstep(&self, uid: u32) -> Option<Doorstep> {
+        let user = Arc::clone(self.lock().get(&uid)?);
+        if user.over.fetch_add(1, Ordering::Relaxed) >= DOORSTEP {
+            user.over.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Doorstep(user))
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, Arc<User>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that is over its user's limit, until it is closed.
+#[derive(Debug)]
+pub(super) struct Doorstep(Arc<User>);
+
+impl Doorstep {
+    /// Waits until it may be closed.
+    pub(super) async fn wait(self) {
+        tokio::time::sleep(CHANGE * 2).await;
+    }
+}
+
+impl Drop for Doorstep {
+    fn drop(&mut self) {
+        self.0.over.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
