@@ -25,65 +25,49 @@ pub struct Line {
     pub value: Value,
 }
 
-/// The pen; clones write on the same rolls. Who watches one user's events has that user's roll, and is behind by that
-/// user's events alone (I13).
-#[derive(Clone, Debug)]
+/// The pen; clones write on the same rolls.
+#[derive(Clone, Debug, Default)]
 pub struct Tail(Arc<Rolls>);
 
-#[derive(Debug)]
+/// The rolls that somebody reads, each made for its first reader: one is 320 KiB. Who watches one user's events has that
+/// user's roll, and is behind by that user's events alone (I13); `None` is everybody's.
+#[derive(Debug, Default)]
 struct Rolls {
-    all: broadcast::Sender<Line>,
-    users: Mutex<HashMap<u32, broadcast::Sender<Line>>>,
+    rolls: Mutex<HashMap<Option<u32>, broadcast::Sender<Line>>>,
     /// How many of those there are.
     watched: AtomicUsize,
-}
-
-impl Default for Tail {
-    fn default() -> Self {
-        Self(Arc::new(Rolls {
-            all: broadcast::Sender::new(BEHIND),
-            users: Mutex::default(),
-            watched: AtomicUsize::new(0),
-        }))
-    }
 }
 
 impl Tail {
     /// Whether anybody watches.
     #[must_use]
     pub fn watched(&self) -> bool {
-        self.0.all.receiver_count() > 0 || self.0.watched.load(Ordering::Relaxed) > 0
+        self.0.watched.load(Ordering::Relaxed) > 0
     }
 
     /// Begins to watch: one user's events, or everybody's.
     #[must_use]
     pub fn watch(&self, whose: Option<u32>) -> broadcast::Receiver<Line> {
-        let Some(uid) = whose else {
-            return self.0.all.subscribe();
-        };
-        let mut users = self.0.users.lock().unwrap_or_else(PoisonError::into_inner);
-        users.retain(|_, roll| roll.receiver_count() > 0);
-        let roll = users
-            .entry(uid)
+        let mut rolls = self.0.rolls.lock().unwrap_or_else(PoisonError::into_inner);
+        rolls.retain(|_, roll| roll.receiver_count() > 0);
+        let reader = rolls
+            .entry(whose)
             .or_insert_with(|| broadcast::Sender::new(BEHIND))
             .subscribe();
-        self.0.watched.store(users.len(), Ordering::Relaxed);
-        roll
+        self.0.watched.store(rolls.len(), Ordering::Relaxed);
+        reader
     }
 
-    fn write(&self, line: Line) {
-        if self.0.watched.load(Ordering::Relaxed) > 0 {
-            let mut users = self.0.users.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(roll) = users.get(&line.uid)
-                && roll.send(line.clone()).is_err()
-            {
-                // Nobody watches any more.
-                users.remove(&line.uid);
-                self.0.watched.store(users.len(), Ordering::Relaxed);
+    fn write(&self, line: &Line) {
+        let mut rolls = self.0.rolls.lock().unwrap_or_else(PoisonError::into_inner);
+        for whose in [Some(line.uid), None] {
+            if let Some(roll) = rolls.get(&whose) {
+                // It fails where nobody reads any more.
+                let _ = roll.send(line.clone());
             }
         }
-        // Nobody watches everybody: fine.
-        let _ = self.0.all.send(line);
+        rolls.retain(|_, roll| roll.receiver_count() > 0);
+        self.0.watched.store(rolls.len(), Ordering::Relaxed);
     }
 
     /// Something happened to an event, or to several of one tool. `more` is asked only while somebody watches.
@@ -93,7 +77,7 @@ impl Tail {
             more["what"] = what.into();
             more["tool"] = tool.into();
             more["at"] = Rfc3339(at_ms).to_string().into();
-            self.write(Line {
+            self.write(&Line {
                 uid,
                 tool: Arc::from(tool),
                 value: more,
