@@ -17,6 +17,7 @@ mod environment;
 mod file;
 mod inspect;
 mod later;
+mod locks;
 mod origin;
 mod places;
 mod problem;
@@ -72,6 +73,8 @@ pub fn load(places: &Places, flags: &Flags, environment: &Environment) -> Result
             .collect(),
     };
     let uid = rustix::process::geteuid().as_raw();
+    let locks = locks::Locks::read(&places.machine, uid, &mut problems);
+    let machines = places.config.first();
     let mut all = file::File::empty();
     let mut whole = true;
     for path in &files {
@@ -81,10 +84,14 @@ pub fn load(places: &Places, flags: &Flags, environment: &Environment) -> Result
         };
         let (layer, readable) = parse(path, &text, &mut problems);
         whole &= readable;
+        if !machines.is_some_and(|directory| path.starts_with(directory)) {
+            locks.hold(&layer, &mut problems);
+        }
         all.over(layer);
     }
     for layer in [environment.layer(&mut problems), flag_layer(flags)] {
         inspect::inspect(&layer, &mut problems);
+        locks.hold(&layer, &mut problems);
         all.over(layer);
     }
     // Parts of what should be compared are missing otherwise, and would be reported as missing.

@@ -260,3 +260,36 @@ fn a_reload_sees_what_was_changed() {
     house.write("user/config.toml", "daemon.log = 5");
     assert!(house.load().is_err());
 }
+
+#[test]
+fn what_the_admin_locks_is_set_by_the_machines_files_alone() {
+    let mut house = House::with("[queue]\nmax_age = \"1d\"\n[limits]\nmax_depth = 8\n");
+    house.write(
+        "machine/policy.d/10.toml",
+        "locked = [\"limits.rate\",\n\"queue\", \"destinations.default.auth.bearer\"]\n",
+    );
+    house.places.machine = vec![house.path("machine")];
+    house.set("TELEMETRYD__LIMITS__RATE", "unlimited");
+    let problems = house.problems();
+    for expected in [
+        "queue: is locked by machine/policy.d/10.toml:2",
+        "TELEMETRYD__LIMITS__RATE: limits.rate: is locked by machine/policy.d/10.toml:1",
+    ] {
+        assert!(problems.contains(expected), "{expected} in\n{problems}");
+    }
+    assert!(!problems.contains("max_depth"), "{problems}");
+}
+
+#[test]
+fn a_lock_on_what_is_no_key_is_a_problem_with_its_place() {
+    let mut house = House::with("");
+    house.write("machine/policy.d/10.toml", "\nlocked = [\"qeue\"]\n");
+    house.places.machine = vec![house.path("machine")];
+    assert!(
+        house
+            .problems()
+            .contains("machine/policy.d/10.toml:2: qeue: locked: this names no key"),
+        "{}",
+        house.problems()
+    );
+}
