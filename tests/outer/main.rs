@@ -20,6 +20,8 @@ mod secrets;
 mod clients;
 mod consent;
 mod ctl;
+#[cfg(target_os = "linux")]
+mod opt_outs;
 
 mod disk;
 mod faults;
