@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use telemetry_testkit::{Collector, Ctl, DEADLINE, Home, Running, eventually, telemetryctl};
 
-use crate::stage::{Stage, TOLD, ask, booked, destination, status};
+use crate::stage::{Stage, TOLD, ask, booked, destination, status, waiting};
 
 const KEDRO: &str = "name = \"kedro\"\nconsent = \"opt-out\"\nevents = \"any\"\n\
     opt_out_env = [\"KEDRO_DISABLE_TELEMETRY\", { name = \"GITHUB_REPOSITORY_OWNER\", equals = \"kedro-org\" }]\n\
@@ -312,4 +312,35 @@ fn the_policies_of_the_repository_say_what_they_are_named_after() {
         seen.push(name);
     }
     assert_eq!(seen.len(), 3);
+}
+
+#[test]
+fn what_is_queued_for_an_address_that_is_not_allowed_any_more_is_held_and_not_sent() {
+    let stage = stage();
+    let nothing = Collector::builder().expect_nothing().start();
+    let two = |tool: &str| {
+        let other = "[destinations.other]\nurl = \"https://ours.example/v1\"\n";
+        format!("{}{other}{tool}", destination(&nothing.url(), TOLD))
+    };
+    stage.home.write_config(&two(""));
+    assert_eq!(ask(&stage.daemon, &json!({"op": "reload"}))["ok"], true);
+    let raw = json!({"tool": "dlt", "event": "ran"});
+    assert_eq!(ask(&stage.daemon, &raw)["status"], "queued");
+    // The tool goes elsewhere from now on; what was taken for the old address is still there.
+    stage
+        .home
+        .write_config(&two("[tools.dlt]\ndestination = \"other\"\n"));
+    assert_eq!(ask(&stage.daemon, &json!({"op": "reload"}))["ok"], true);
+    let policy = stage.home.machine_dir().join("policy.d/10.toml");
+    stage
+        .home
+        .write(&policy, "[destinations]\nallow = [\"https://ours.example\"]\n");
+    ask(&stage.daemon, &json!({"op": "flush", "destination": "default"}));
+    eventually("it is held, with a reason", DEADLINE, || {
+        let status = status(&stage.daemon);
+        let all = status["destinations"].as_array().unwrap();
+        let held = all.iter().find(|one| one["name"] == "default")?;
+        (held["state"] == "held" && held["reason"] == "not_allowed").then_some(())
+    });
+    assert_eq!(waiting(&stage.daemon).len(), 1);
 }
