@@ -102,7 +102,8 @@ fn yaml(text: &str, name: &str) -> Result<Option<Answer>, Mistake> {
                 None => return mistake("not a mapping: a line without a key and a colon"),
             },
         };
-        if !is_plain(key) || !(value.is_empty() || is_plain(value)) {
+        // What stands in place of the answer is told below, in words about the answer.
+        if !is_plain(key) || !(key == name || value.is_empty() || is_plain(value)) {
             return mistake("not a mapping of plain scalars");
         }
         if seen.contains(&key) {
@@ -115,7 +116,7 @@ fn yaml(text: &str, name: &str) -> Result<Option<Answer>, Mistake> {
         if key == name {
             let Some(yes) = boolean(value) else {
                 return mistake(&format!(
-                    "{name}: expected a boolean (true or false), found something else"
+                    "{name}: expected true or false without quotes, found something else"
                 ));
             };
             answer = Some(Answer {
