@@ -405,7 +405,7 @@ pub struct View {
     pub events: u64,
     /// Their bytes as `max_bytes` counts them.
     pub bytes: u64,
-    /// Purges since the queue was opened.
+    /// Purges since the queue was opened that erased queued rows, counted in slices.
     pub purges: u64,
     /// The last write failed because the disk is full; cleared by the next that succeeds.
     pub disk_full: bool,

@@ -54,6 +54,8 @@ pub(crate) struct Writer {
     wal_is_stuck: bool,
     /// The work between commands failed: not again before the next command.
     tired: bool,
+    /// What a purge has erased may still be in the WAL.
+    erased: bool,
     /// The last group held what several appends brought.
     several: bool,
     /// The file was salvaged because its rows were not what its books said.
@@ -95,6 +97,7 @@ impl Writer {
             integrity: Integrity::default(),
             wal_is_stuck: false,
             tired: false,
+            erased: false,
             several: false,
             mended: false,
             _lock: lock,

@@ -79,7 +79,6 @@ impl Store {
     /// Erases what the filter selects.
     pub(crate) fn purge(&mut self, filter: &Filter, reason: PurgeReason) -> rusqlite::Result<Purged> {
         let selection = self.select(filter);
-        self.purges += 1;
         let mut purged = Purged::default();
         for &lane in &selection.lanes {
             self.know_ids(lane)?;
@@ -87,6 +86,7 @@ impl Store {
             while let Some(first) = from {
                 let (slice, next) =
                     self.transaction(|store| store.purge_slice(lane, first, &selection, reason))?;
+                self.purges += u64::from(slice.queued > 0);
                 purged.queued += slice.queued;
                 purged.sent_bodies += slice.sent_bodies;
                 from = next;

@@ -14,6 +14,7 @@ impl Store {
     /// Ends a lease by its outcome. An id that is not under lease settles nothing.
     pub(crate) fn settle(&mut self, settle: &Settle) -> rusqlite::Result<Settled> {
         let Some(&n) = self.state.leases.get(&settle.batch) else {
+            self.ghosts.remove(&settle.batch);
             return Ok(Settled::default());
         };
         let Some(batch) = self.state.batches.get(&n) else {

@@ -99,9 +99,15 @@ impl Writer {
         self.integrity.stop();
         let result = self.store.purge(&purge.filter, purge.reason);
         self.place.erase_corrupt(None);
+        // One that erased nothing costs nothing; one that failed may have erased a part.
+        self.erased |= !matches!(&result, Ok(purged) if *purged == Purged::default());
+        if !self.erased {
+            return result;
+        }
         let emptied = self.checkpoint("TRUNCATE");
         let purged = result?;
         if emptied? {
+            self.erased = false;
             Ok(purged)
         } else {
             Err(rusqlite::Error::SqliteFailure(

@@ -34,6 +34,10 @@ use crate::config::{Checked, Mode, Places, Unregistered};
 /// as may be connected by default.
 const PEOPLE: usize = 1024;
 
+/// Tools that one person's word may name, and notices that are remembered of one (I6): four times as many as may have
+/// rows.
+const NAMES: usize = 256;
+
 /// Which tools have rows, by uid.
 pub type Known = BTreeMap<u32, BTreeSet<String>>;
 
@@ -313,6 +317,16 @@ impl Consent {
     /// When the file cannot be read as TOML or written; it is then as it was.
     pub fn change(&self, uid: u32, tool: Option<&str>, word: Option<bool>) -> Result<Arc<Policy>, String> {
         let files = Files::of(&self.places, person_of(self.places.mode, uid));
+        if let (Some(tool), Some(_)) = (tool, word) {
+            let policy = self.of(uid);
+            let user = &policy.parts().user;
+            if user.named().all(|known| known != tool) && user.named().count() >= NAMES {
+                return Err(format!(
+                    "{} names {NAMES} tools, and that is all that it takes; forget one with 'reset'",
+                    files.consent.display()
+                ));
+            }
+        }
         person::edit(&files.consent, tool, word)?;
         Ok(self.of(uid))
     }

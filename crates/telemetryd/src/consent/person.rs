@@ -13,9 +13,9 @@ use telemetry_policy::{Machine, Policy, Registered, UserConsent, Variables, gath
 use telemetry_protocol::consent::Fact;
 use tracing::warn;
 
-use super::Eyes;
 use super::epochs::Epochs;
 use super::stamp::Stamp;
+use super::{Eyes, NAMES};
 use crate::config::{Mode, Places};
 
 /// Where one person's files are.
@@ -158,6 +158,11 @@ impl Person {
     /// # Errors
     /// When the marker cannot be written.
     pub(super) fn notice_shown(&mut self, tool: &str, common: &Common) -> Result<(), String> {
+        if !self.noticed.contains(tool) && self.noticed.len() >= NAMES {
+            return Err(format!(
+                "notices of {NAMES} tools are remembered, and that is all"
+            ));
+        }
         let marker = self.files.noticed.join(tool);
         crate::files::replace(&marker, b"").map_err(|e| format!("cannot write {}: {e}", marker.display()))?;
         self.noticed.insert(tool.to_owned());

@@ -219,7 +219,15 @@ impl Flusher {
     }
 
     fn publish(&mut self) {
-        publish(&self.states, &self.settings.name, &self.state);
+        if !self.is_dismissed() {
+            publish(&self.states, &self.settings.name, &self.state);
+        }
+    }
+
+    /// Whether the destination is gone from the config: what is shown and kept of its name is another's from then on.
+    fn is_dismissed(&mut self) -> bool {
+        self.dismissed |= self.orders.is_closed();
+        self.dismissed
     }
 
     fn draw(&mut self) -> u64 {

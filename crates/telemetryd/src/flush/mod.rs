@@ -162,7 +162,8 @@ impl Flush {
     pub async fn run(mut self) {
         let mut flushers = JoinSet::new();
         let mut desks: HashMap<Arc<str>, mpsc::Sender<Order>> = HashMap::new();
-        self.arrange(&mut flushers, &mut desks).await;
+        let mut ends: HashMap<Arc<str>, oneshot::Receiver<()>> = HashMap::new();
+        self.arrange(&mut flushers, &mut desks, &mut ends).await;
         self.arranged.send_replace(true);
         let mut phase = self.shared.phase.clone();
         loop {
@@ -175,7 +176,7 @@ impl Flush {
                     error!(%error, "a flusher ended on a defect; its events wait for the next start");
                 },
                 changed = self.settings.changed() => if changed.is_ok() {
-                    self.arrange(&mut flushers, &mut desks).await;
+                    self.arrange(&mut flushers, &mut desks, &mut ends).await;
                 },
                 Some((command, done)) = self.commands.recv() => route(&desks, command, done).await,
                 _ = phase.changed() => {}
@@ -184,7 +185,12 @@ impl Flush {
     }
 
     /// Brings the flushers in step with the config.
-    async fn arrange(&self, flushers: &mut JoinSet<()>, desks: &mut HashMap<Arc<str>, mpsc::Sender<Order>>) {
+    async fn arrange(
+        &self,
+        flushers: &mut JoinSet<()>,
+        desks: &mut HashMap<Arc<str>, mpsc::Sender<Order>>,
+        ends: &mut HashMap<Arc<str>, oneshot::Receiver<()>>,
+    ) {
         let checked = Arc::clone(&self.settings.borrow());
         desks.retain(|name, _| checked.destinations.contains_key(name));
         self.states
@@ -215,7 +221,17 @@ impl Flush {
             state.release();
             let (desk, orders) = mpsc::channel(16);
             let (shared, states) = (Arc::clone(&self.shared), self.states.clone());
-            flushers.spawn(Flusher::new(shared, settings.clone(), client, state, states, orders).run());
+            let flusher = Flusher::new(shared, settings.clone(), client, state, states, orders);
+            let (running, end) = oneshot::channel::<()>();
+            // One that was dismissed may still have a request under way: two of a name are never at it.
+            let before = ends.insert(Arc::clone(name), end);
+            flushers.spawn(async move {
+                let _running = running;
+                if let Some(end) = before {
+                    let _ = end.await;
+                }
+                flusher.run().await;
+            });
             desks.insert(Arc::clone(name), desk);
         }
     }

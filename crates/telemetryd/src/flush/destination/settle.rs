@@ -5,7 +5,7 @@ use telemetry_delivery::{Report, Verdict};
 use telemetry_queue::{Claimed, Moment, Outcome, PurgeReason, Queue};
 use tracing::{error, info};
 
-use super::{Flusher, SETTLE_AGAIN, keep, publish, sleep};
+use super::{Flusher, SETTLE_AGAIN, keep, sleep};
 use crate::flush::gate::BatchGate;
 use crate::flush::state::Condition;
 use crate::flush::trigger::Next;
@@ -52,10 +52,11 @@ impl Flusher {
             Outcome::Delivered { status, .. } => Some(*status),
             _ => None,
         };
-        let queue: &Queue = &self.shared.queue;
+        let dismissed = self.is_dismissed();
+        let queue: Queue = self.shared.queue.clone();
         let mut said = false;
         loop {
-            let text = Some(self.state.text());
+            let text = (!dismissed).then(|| self.state.text());
             let settled = if more {
                 queue
                     .settle_and_claim(batch.id, outcome.clone(), text, limits, now)
@@ -81,7 +82,9 @@ impl Flusher {
                             request_bytes: 0,
                         };
                         self.hold(Condition::Held, "refuses_everything", &refused, now);
-                        keep(&self.shared.queue, &self.settings.name, &self.state).await;
+                        if !dismissed {
+                            keep(&self.shared.queue, &self.settings.name, &self.state).await;
+                        }
                     }
                     // What is shown is kept: a kill after this does not take it back.
                     self.publish();
@@ -91,7 +94,7 @@ impl Flusher {
                 Err(error) => {
                     if !said {
                         error!(destination = %self.settings.name, %error, "cannot settle a batch; trying again");
-                        publish(&self.states, &self.settings.name, &self.state);
+                        self.publish();
                         said = true;
                     }
                     sleep(Some(SETTLE_AGAIN)).await;
