@@ -432,6 +432,33 @@ fn a_manifest_that_is_gone_or_made_opt_in_withdraws() {
 }
 
 #[test]
+fn a_word_names_so_many_tools_and_no_more() {
+    let stage = Stage::new(Script::new(), TOLD);
+    let say = |tool: &str, action: &str| {
+        ask(
+            &stage.daemon,
+            &json!({"op": "consent", "action": action, "tool": tool}),
+        )
+    };
+    for n in 0..256 {
+        let answer = say(&format!("tool-{n}"), "allow");
+        assert_eq!(answer["ok"], true, "{answer}");
+    }
+    let refused = say("one-more", "allow");
+    assert_eq!(refused["ok"], false, "{refused}");
+    assert!(
+        refused["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("256 tools")),
+        "{refused}"
+    );
+    // What is named already can be changed, and forgotten.
+    assert_eq!(say("tool-7", "deny")["ok"], true);
+    assert_eq!(say("tool-7", "reset")["ok"], true);
+    assert_eq!(say("one-more", "allow")["ok"], true);
+}
+
+#[test]
 fn a_switch_of_any_kind_of_file_denies() {
     use std::os::unix::fs::symlink;
     let made: [(&str, Withdrawal); 6] = [

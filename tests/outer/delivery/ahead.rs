@@ -93,3 +93,53 @@ fn a_withdrawal_while_a_request_is_under_way_takes_what_was_claimed_with_it() {
     }
     books_balance(&status(&stage.daemon));
 }
+
+#[test]
+fn a_destination_that_leaves_the_config_and_comes_back_has_one_request_under_way() {
+    let stage = under_way();
+    let config = crate::stage::destination(&stage.endpoint.url(), PAIRS);
+    for text in ["", config.as_str()] {
+        stage.home.write_config(text);
+        let reloaded = ask(&stage.daemon, &json!({"op": "reload"}));
+        assert_eq!(reloaded["ok"], true, "{reloaded}");
+    }
+    // Many turns of the daemon, in each of which it could send.
+    for _ in 0..100 {
+        ask(&stage.daemon, &json!({"op": "flush"}));
+        status(&stage.daemon);
+    }
+    assert_eq!(stage.endpoint.requests().len(), 1, "one request at a time");
+    stage.endpoint.wait_for_ids((1..=20).map(id));
+    books_balance(&status(&stage.daemon));
+}
+
+#[test]
+fn a_purge_of_nothing_takes_no_batch_back() {
+    let stage = under_way();
+    let claimed = || {
+        let rows = crate::stage::list(&stage.daemon, &json!({"op": "queue", "action": "list"}));
+        let batches = rows.iter().map(|row| row["batch_id"].clone());
+        batches.filter(|batch| !batch.is_null()).collect::<Vec<_>>()
+    };
+    let before = claimed();
+    for _ in 0..20 {
+        ask(
+            &stage.daemon,
+            &json!({"op": "queue", "action": "purge", "tool": "nobodys"}),
+        );
+    }
+    assert_eq!(claimed(), before);
+    stage.endpoint.wait_for_ids((1..=20).map(id));
+    let keys = stage
+        .endpoint
+        .requests()
+        .iter()
+        .filter_map(|r| r.header("idempotency-key").map(str::to_owned))
+        .collect::<Vec<_>>();
+    for batch in before {
+        assert!(
+            keys.iter().any(|key| batch == json!(key)),
+            "{batch} was put back and formed anew"
+        );
+    }
+}
