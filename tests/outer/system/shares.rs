@@ -113,3 +113,28 @@ fn what_is_parked_is_its_users_to_see_and_to_try_again() {
     assert_eq!(machine.ask(BEN, &requeue)["requeued"], 0);
     assert_eq!(machine.ask(ANN, &requeue)["requeued"], 1);
 }
+
+#[test]
+fn who_flushes_in_a_loop_neither_hammers_the_endpoint_nor_makes_others_wait_longer() {
+    let Some(mut machine) = Machine::start(TOLD, "") else {
+        return;
+    };
+    machine.endpoint.play(Script::new().then(Step::status(503)));
+    machine.endpoint.expect_duplicates();
+    machine.queue(ANN, (1..4).map(event));
+    let flush = json!({"op": "flush", "wait": true, "timeout_ms": 2_000});
+    machine.ask(ANN, &flush);
+    let shown = |machine: &Machine| {
+        let status = machine.status(ANN);
+        let destination = &status["destinations"][0];
+        (destination["attempts"].clone(), destination["next_try"].clone())
+    };
+    let before = shown(&machine);
+    machine.queue(BEN, (11..14).map(event));
+    for _ in 0..5 {
+        machine.ask(BEN, &json!({"op": "flush", "wait": true, "timeout_ms": 200}));
+    }
+    assert_eq!(shown(&machine), before, "her wait is as it was");
+    let requests = machine.endpoint.requests().len();
+    assert!(requests <= 3, "{requests} requests within a wait of an hour");
+}

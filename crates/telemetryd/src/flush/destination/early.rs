@@ -2,12 +2,14 @@
 //! before their time (I13).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use telemetry_queue::{Claimed, Id, Waiting};
+use telemetry_queue::{Claimed, Id, Moment, Waiting};
 use tracing::warn;
 
 use super::trigger::{self, Next};
 use super::{Flusher, SETTLE_AGAIN, sleep};
+use crate::flush::state::Deadline;
 
 /// Users whose rows are to go early, and how many of each. As many as may be connected by default (I6); who comes
 /// after that many waits for the batch's own time.
@@ -20,6 +22,10 @@ pub(super) struct Early {
     wanted: Vec<(u32, u64)>,
     /// The batch that was claimed for one of them.
     claimed: Option<Id>,
+    /// When one was last sent past a backoff.
+    knocked: Option<Moment>,
+    /// What the backoff was before that, until the answer is there: attempts, and the next try.
+    before: Option<(u32, Option<Deadline>)>,
 }
 
 impl Early {
@@ -41,6 +47,17 @@ impl Early {
         if left > 0 {
             self.wanted.push((uid, left));
         }
+    }
+
+    /// Whether one may go past a backoff again: a user who asks in a loop knocks at the pace of a first retry.
+    fn may_knock(&self, now: Moment, pace: Duration) -> bool {
+        self.knocked
+            .is_none_or(|last| now.boot_ms.saturating_sub(last.boot_ms) >= pace.as_millis() as u64)
+    }
+
+    /// What the backoff was before one went past it: one user's asking is not to make everybody wait longer.
+    pub(super) fn backoff_before(&mut self) -> Option<(u32, Option<Deadline>)> {
+        self.before.take()
     }
 
     /// An attempt failed: nothing goes early any more.
@@ -69,6 +86,10 @@ impl Flusher {
     /// Claims a batch of this uid's rows.
     pub(super) async fn claim_early(&mut self, uid: u32) {
         let now = self.shared.clock.now();
+        if self.state.is_away() {
+            self.early.knocked = Some(now);
+            self.early.before = Some((self.state.attempts, self.state.next_try));
+        }
         let limits = self.limits(now);
         let name = Arc::clone(&self.settings.name);
         match self.shared.queue.claim_of(&name, uid, limits, now).await {
@@ -99,7 +120,7 @@ impl Flusher {
         }
         let &(uid, _) = self.early.wanted.first()?;
         let mut inputs = self.inputs(waiting);
-        inputs.flush = true;
+        inputs.flush = !self.state.is_away() || self.early.may_knock(inputs.now, self.settings.retry.initial);
         (trigger::next(&inputs) == Next::Send).then_some(uid)
     }
 }

@@ -31,6 +31,7 @@ impl Flusher {
                 if self.state.condition != Condition::Idle {
                     info!(destination = %self.settings.name, "destination is back");
                 }
+                self.early.backoff_before();
                 self.state.succeeded(now);
                 Outcome::Delivered { status, meta }
             }
@@ -125,6 +126,14 @@ impl Flusher {
         self.state.retry_after = asked.map(|asked| Deadline::after(now, asked));
         let until = Deadline::after(now, asked.map_or(wait, |asked| wait.max(asked)));
         self.state.failed(condition, reason, report.detail.clone(), until);
+        if let Some((attempts, next_try)) = self.early.backoff_before()
+            && self.state.is_away()
+        {
+            self.state.attempts = attempts;
+            if asked.is_none() {
+                self.state.next_try = next_try;
+            }
+        }
         self.failed();
     }
 
