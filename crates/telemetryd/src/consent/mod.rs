@@ -9,6 +9,7 @@ pub mod epochs;
 mod eyes;
 pub mod manifests;
 mod person;
+mod policies;
 mod stamp;
 mod watcher;
 
@@ -27,6 +28,8 @@ use tracing::{debug, info};
 pub use self::eyes::Eyes;
 use self::manifests::ManifestProblem;
 use self::person::{Common, Files, Person, everything_off};
+pub use self::policies::Policies;
+use self::policies::person_of;
 use self::stamp::{Stamp, manifest_stamps, stamps};
 use crate::config::{Checked, Mode, Places, Unregistered};
 
@@ -40,29 +43,6 @@ const NAMES: usize = 256;
 
 /// Which tools have rows, by uid.
 pub type Known = BTreeMap<u32, BTreeSet<String>>;
-
-/// The policies of those who were asked about, by person.
-#[derive(Clone, Debug)]
-pub struct Policies {
-    mode: Mode,
-    people: BTreeMap<u32, Arc<Policy>>,
-}
-
-impl Policies {
-    /// The policy of `uid`, where it is at hand.
-    #[must_use]
-    pub fn of(&self, uid: u32) -> Option<&Arc<Policy>> {
-        self.people.get(&person_of(self.mode, uid))
-    }
-}
-
-/// A user's daemon has one person, whoever connects to it.
-const fn person_of(mode: Mode, uid: u32) -> u32 {
-    match mode {
-        Mode::User => 0,
-        Mode::System => uid,
-    }
-}
 
 /// The room's door. Cheap to ask, by anybody who is about to take or send something.
 #[derive(Debug)]
