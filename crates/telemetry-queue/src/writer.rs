@@ -97,7 +97,8 @@ impl Writer {
             integrity: Integrity::default(),
             wal_is_stuck: false,
             tired: false,
-            erased: false,
+            // A purge may have been interrupted before the WAL was emptied.
+            erased: unclean,
             several: false,
             mended: false,
             _lock: lock,
