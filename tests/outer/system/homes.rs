@@ -112,8 +112,11 @@ fn under_the_machines_opt_out_no_internet_socket_is_opened_for_any_user() {
     let endpoint = Collector::for_tool(TOOL);
     // First that the test can see one at all.
     let seen = traced(&home, "%network", &destination(&endpoint.url(), SOON), |_| {
-        assert_eq!(connect_as(&home.socket(), ANN).ask(&event(1))["status"], "queued");
+        let mut tool = connect_as(&home.socket(), ANN);
+        assert_eq!(tool.ask(&event(1))["status"], "queued");
         endpoint.wait_for_ids([id(1)]);
+        // Settled, too: the next daemon would send it again.
+        assert_eq!(tool.ask(&json!({"op": "flush", "wait": true}))["left"], 0);
     });
     let Some(seen) = seen else { return };
     assert!(seen.contains("AF_INET"), "nothing was seen:\n{seen}");
