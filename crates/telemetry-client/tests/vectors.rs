@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 use telemetry_client::{Gathered, Question, Surroundings};
 use telemetry_policy::gather::{Found, Look};
 use telemetry_protocol::consent::{Decision, Verdict};
@@ -129,13 +129,14 @@ fn decide(case: &Value, disk: &Disk) -> Decision {
     Gathered::gather(&surroundings, disk).decide(&question, disk)
 }
 
+#[cfg(target_os = "linux")]
 fn shown(decision: &Decision) -> Value {
     let decider = decision.chain.iter().find(|link| link.decides).unwrap();
     let chain: Vec<Value> = decision
         .chain
         .iter()
         .map(|link| {
-            json!({
+            serde_json::json!({
                 "layer": link.fact.layer.as_str(),
                 "verdict": link.fact.verdict.map_or("none", Verdict::as_str),
                 "source": link.fact.source,
@@ -144,7 +145,7 @@ fn shown(decision: &Decision) -> Value {
             })
         })
         .collect();
-    json!({
+    serde_json::json!({
         "verdict": decision.verdict.as_str(),
         "by": decision.by.as_str(),
         "source": decision.source,
