@@ -51,9 +51,15 @@ fn a_pause_while_a_request_is_under_way_holds_back_what_was_claimed() {
         let waiting = rows.iter().all(|row| row["state"] == "waiting");
         (rows.len() == 18 && waiting).then_some(())
     });
+    // Many turns of the daemon, in each of which it could send.
+    stage.queue((21..=24).map(event));
+    for _ in 0..50 {
+        ask(&stage.daemon, &json!({"op": "flush"}));
+        status(&stage.daemon);
+    }
     assert_eq!(stage.endpoint.requests().len(), 1, "nothing goes in a pause");
     ask(&stage.daemon, &json!({"op": "resume"}));
-    stage.endpoint.wait_for_ids((1..=20).map(id));
+    stage.endpoint.wait_for_ids((1..=24).map(id));
     books_balance(&status(&stage.daemon));
 }
 
