@@ -83,7 +83,7 @@ pub fn next(inputs: &Inputs<'_>) -> Next {
     if !past_backoff && let Some(left) = state.next_try.and_then(|until| until.left(now)) {
         return wait(left);
     }
-    let full = waiting.events >= u64::from(batch.max_events) || waiting.bytes >= batch.max_bytes;
+    let full = is_full(waiting, batch);
     // What was formed once goes on at once: halves, and batches whose wait is over.
     if draining || inputs.flush || full || waiting.open_batches > 0 {
         return Next::Send;
@@ -93,6 +93,12 @@ pub fn next(inputs: &Inputs<'_>) -> Next {
         Some(left) if !left.is_zero() => Next::Wait(left),
         _ => Next::Send,
     }
+}
+
+/// Whether a whole batch waits.
+#[must_use]
+pub fn is_full(waiting: &Waiting, batch: &BatchLimits) -> bool {
+    waiting.events >= u64::from(batch.max_events) || waiting.bytes >= batch.max_bytes
 }
 
 /// How long the oldest has waited. By the wall clock where it was received in another boot; a clock that

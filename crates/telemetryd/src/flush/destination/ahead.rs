@@ -12,8 +12,9 @@ use telemetry_queue::{Claimed, Moment, Outcome, QueueError, Settled};
 use tracing::debug;
 
 use super::Flusher;
+use super::settle::in_one_turn;
 use crate::flush::state::Condition;
-use crate::flush::trigger::Next;
+use crate::flush::trigger::{self, Next};
 
 /// Batches that are claimed before they can be sent, and delivered ones that are not settled yet, at most so many of
 /// each (I6): a settlement takes as long as the transaction before it and its own, and a request is shorter.
@@ -26,7 +27,6 @@ type Work = Pin<Box<dyn Future<Output = Result<(Option<Settled>, Option<Claimed>
 struct Delivered {
     batch: Claimed,
     outcome: Outcome,
-    status: u16,
     at: Moment,
 }
 
@@ -88,15 +88,11 @@ impl Flusher {
                 Box::pin(async move { Ok((None, queue.claim(&name, limits, now).await?)) })
             }
             Some((id, outcome, at)) => {
-                let text = Some(self.state.text());
+                let text = self.text_to_keep();
+                let limits = claim.then_some(limits);
                 Box::pin(async move {
-                    if claim {
-                        let (settled, claimed) =
-                            queue.settle_and_claim(id, outcome, text, limits, at).await?;
-                        Ok((Some(settled), claimed))
-                    } else {
-                        Ok((Some(queue.settle(id, outcome, text, at).await?), None))
-                    }
+                    let (settled, claimed) = in_one_turn(&queue, id, outcome, text, limits, at).await?;
+                    Ok((Some(settled), claimed))
                 })
             }
         };
@@ -106,9 +102,8 @@ impl Flusher {
 
     fn full_batch_waits(&mut self) -> bool {
         let waiting = self.waiting();
-        let batch = &self.settings.batch;
-        let full = waiting.events >= u64::from(batch.max_events) || waiting.bytes >= batch.max_bytes;
-        full && waiting.open_batches == 0
+        trigger::is_full(&waiting, &self.settings.batch)
+            && waiting.open_batches == 0
             && self.state.condition == Condition::Idle
             && self.next_with(&waiting) == Next::Send
     }
@@ -120,14 +115,8 @@ impl Flusher {
                 if let Some(settled) = settled
                     && let Some(before) = self.ahead.delivered.pop_front()
                 {
-                    let Delivered {
-                        batch, status, at, ..
-                    } = before;
-                    self.shared
-                        .tail
-                        .settled(&batch, Some(status), settled.parked, at.wall_ms);
-                    // What is shown is kept.
-                    self.publish();
+                    let Delivered { batch, outcome, at } = before;
+                    self.was_settled(&batch, &outcome, settled, at);
                 }
                 if claimed.is_some() {
                     self.ahead.dry = false;
@@ -143,13 +132,8 @@ impl Flusher {
 
     /// A batch was delivered. Whether it is settled at once, or beside the next request, depends on what is at hand.
     /// At the end the next batch is, if the trigger wants one.
-    pub(super) async fn was_delivered(&mut self, batch: Claimed, outcome: Outcome, status: u16, at: Moment) {
-        self.ahead.delivered.push_back(Delivered {
-            batch,
-            outcome,
-            status,
-            at,
-        });
+    pub(super) async fn was_delivered(&mut self, batch: Claimed, outcome: Outcome, at: Moment) {
+        self.ahead.delivered.push_back(Delivered { batch, outcome, at });
         while self.ahead.work.is_some()
             && (self.ahead.delivered.len() > DEPTH || self.ahead.claimed.is_empty())
         {
@@ -157,20 +141,24 @@ impl Flusher {
             self.take_work(done);
             self.work_ahead();
         }
-        if self.ahead.stuck || self.ahead.claimed.is_empty() {
-            while let Some(Delivered {
-                batch, outcome, at, ..
-            }) = self.ahead.delivered.pop_front()
-            {
-                if self.ahead.delivered.is_empty() && self.ahead.claimed.is_empty() {
-                    let next = self.settle(&batch, outcome, at).await;
-                    self.hold_ready(next);
-                } else {
-                    self.end(&batch, outcome, false, at).await;
-                }
+        if self.ahead.claimed.is_empty() {
+            let last = self.ahead.delivered.pop_back();
+            self.settle_delivered().await;
+            if let Some(Delivered { batch, outcome, at }) = last {
+                let next = self.settle(&batch, outcome, at).await;
+                self.hold_ready(next);
             }
-            self.ahead.stuck = false;
+        } else if self.ahead.stuck {
+            self.settle_delivered().await;
         }
+    }
+
+    /// Settles what was delivered, one after the other; the queue may be asked beside a request again.
+    async fn settle_delivered(&mut self) {
+        while let Some(Delivered { batch, outcome, at }) = self.ahead.delivered.pop_front() {
+            self.end(&batch, outcome, false, at).await;
+        }
+        self.ahead.stuck = false;
     }
 
     /// Nothing more is sent for now: settles what was delivered, and puts back what was claimed.
@@ -179,16 +167,10 @@ impl Flusher {
             let done = self.ahead.worked().await;
             self.take_work(done);
         }
-        while let Some(Delivered {
-            batch, outcome, at, ..
-        }) = self.ahead.delivered.pop_front()
-        {
-            self.end(&batch, outcome, false, at).await;
-        }
+        self.settle_delivered().await;
         while let Some(batch) = self.ahead.claimed.pop_back() {
             let now = self.shared.clock.now();
             self.end(&batch, Outcome::PutBack, false, now).await;
         }
-        self.ahead.stuck = false;
     }
 }

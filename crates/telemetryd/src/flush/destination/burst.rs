@@ -114,9 +114,7 @@ impl Flusher {
             return;
         }
         match self.judge(&batch, &report, meta, now) {
-            outcome @ Outcome::Delivered { status, .. } => {
-                self.was_delivered(batch, outcome, status, now).await;
-            }
+            outcome @ Outcome::Delivered { .. } => self.was_delivered(batch, outcome, now).await,
             outcome => {
                 self.end_ahead().await;
                 let next = self.settle(&batch, outcome, now).await;

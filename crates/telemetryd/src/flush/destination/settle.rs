@@ -2,7 +2,7 @@
 //! withdrawn (I2, I3).
 
 use telemetry_delivery::{Report, Verdict};
-use telemetry_queue::{Claimed, Moment, Outcome, PurgeReason, Queue};
+use telemetry_queue::{ClaimLimits, Claimed, Id, Moment, Outcome, PurgeReason, Queue, QueueError, Settled};
 use tracing::{error, info};
 
 use super::{Flusher, SETTLE_AGAIN, keep, sleep};
@@ -48,30 +48,13 @@ impl Flusher {
         now: Moment,
     ) -> Option<Claimed> {
         let limits = self.limits(now);
-        let status = match &outcome {
-            Outcome::Delivered { status, .. } => Some(*status),
-            _ => None,
-        };
-        let dismissed = self.is_dismissed();
+        let claim = more.then_some(limits);
         let queue: Queue = self.shared.queue.clone();
         let mut said = false;
         loop {
-            let text = (!dismissed).then(|| self.state.text());
-            let settled = if more {
-                queue
-                    .settle_and_claim(batch.id, outcome.clone(), text, limits, now)
-                    .await
-            } else {
-                queue
-                    .settle(batch.id, outcome.clone(), text, now)
-                    .await
-                    .map(|settled| (settled, None))
-            };
-            match settled {
+            let text = self.text_to_keep();
+            match in_one_turn(&queue, batch.id, outcome.clone(), text, claim, now).await {
                 Ok((settled, next)) => {
-                    self.shared
-                        .tail
-                        .settled(batch, status, settled.parked, now.wall_ms);
                     if settled.refuses_everything {
                         let refused = Report {
                             verdict: Verdict::Bisect,
@@ -82,12 +65,11 @@ impl Flusher {
                             request_bytes: 0,
                         };
                         self.hold(Condition::Held, "refuses_everything", &refused, now);
-                        if !dismissed {
+                        if !self.is_dismissed() {
                             keep(&self.shared.queue, &self.settings.name, &self.state).await;
                         }
                     }
-                    // What is shown is kept: a kill after this does not take it back.
-                    self.publish();
+                    self.was_settled(batch, &outcome, settled, now);
                     return next;
                 }
                 Err(error) if error.kind == telemetry_queue::ErrorKind::Closed => return None,
@@ -104,5 +86,37 @@ impl Flusher {
                 }
             }
         }
+    }
+
+    /// What is kept of the state beside a settlement; nothing of a destination that is gone from the config.
+    pub(super) fn text_to_keep(&mut self) -> Option<String> {
+        (!self.is_dismissed()).then(|| self.state.text())
+    }
+
+    /// Tells whoever watches, and shows the state. What is shown is kept: a kill after this does not take it back.
+    pub(super) fn was_settled(&mut self, batch: &Claimed, outcome: &Outcome, settled: Settled, at: Moment) {
+        let status = match outcome {
+            Outcome::Delivered { status, .. } => Some(*status),
+            _ => None,
+        };
+        self.shared
+            .tail
+            .settled(batch, status, settled.parked, at.wall_ms);
+        self.publish();
+    }
+}
+
+/// Settles, and claims the next batch where there are limits for one, in one turn of the queue.
+pub(super) async fn in_one_turn(
+    queue: &Queue,
+    batch: Id,
+    outcome: Outcome,
+    state: Option<String>,
+    claim: Option<ClaimLimits>,
+    at: Moment,
+) -> Result<(Settled, Option<Claimed>), QueueError> {
+    match claim {
+        Some(limits) => queue.settle_and_claim(batch, outcome, state, limits, at).await,
+        None => Ok((queue.settle(batch, outcome, state, at).await?, None)),
     }
 }
