@@ -245,10 +245,16 @@ impl Consent {
         let mut inner = self.lock();
         inner.manifest_stamps = manifest_stamps(&self.places);
         inner.read_manifests(&self.places);
+        self.look_at_all(&mut inner);
+    }
+
+    /// Looks at everything but the manifests, and makes everybody's policy anew.
+    fn look_at_all(&self, inner: &mut Inner) {
+        // First the stamp and then the look: what changes between them shows at the next.
         inner.stamps = stamps(&self.places, &inner.user_files);
-        self.look_at_machine(&mut inner);
+        self.look_at_machine(inner);
         inner.renew();
-        self.publish(&inner);
+        self.publish(inner);
     }
 
     /// Changes of somebody's policy, withdrawals among them.
@@ -262,6 +268,7 @@ impl Consent {
     /// # Errors
     /// Every mistake in a manifest; then everything stays as it was.
     pub fn reload(&self, checked: &Checked) -> Result<(), Vec<ManifestProblem>> {
+        let manifest_stamps = manifest_stamps(&self.places);
         let (manifests, problems) = manifests::load(&self.places);
         if !problems.is_empty() {
             return Err(problems);
@@ -269,11 +276,8 @@ impl Consent {
         let mut inner = self.lock();
         inner.take_config(checked);
         inner.take_manifests(manifests, problems);
-        inner.stamps = stamps(&self.places, &inner.user_files);
-        inner.manifest_stamps = manifest_stamps(&self.places);
-        self.look_at_machine(&mut inner);
-        inner.renew();
-        self.publish(&inner);
+        inner.manifest_stamps = manifest_stamps;
+        self.look_at_all(&mut inner);
         Ok(())
     }
 
@@ -334,8 +338,8 @@ impl Consent {
         let mut inner = self.lock();
         let done = manifests::register(&self.places.state, &inner.common.manifests, name, text)?;
         if done == manifests::Registration::Registered {
-            inner.read_manifests(&self.places);
             inner.manifest_stamps = manifest_stamps(&self.places);
+            inner.read_manifests(&self.places);
             inner.renew();
             self.publish(&inner);
         }

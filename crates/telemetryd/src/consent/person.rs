@@ -131,7 +131,12 @@ impl Person {
     fn resolve(&mut self, common: &Common) {
         let policy = Policy::new(self.parts(common));
         self.withdrew = self.epochs.settle(&policy);
-        self.policy = Arc::new(Policy::new(self.parts(common)));
+        // The policy carries the epochs: it is made again where they have changed.
+        let policy = match self.epochs.dirty() {
+            true => Policy::new(self.parts(common)),
+            false => policy,
+        };
+        self.policy = Arc::new(policy);
         if let Err(error) = self.epochs.save(&self.files.epochs) {
             warn!(%error, "cannot keep the consent epochs; they hold until the daemon ends");
         }
