@@ -281,31 +281,11 @@ fn withdrawals_while_clients_write_and_batches_leave_let_nothing_pass_afterwards
 /// The daemon under strace, with these events and that consent; every socket call that it made.
 #[cfg(target_os = "linux")]
 fn socket_calls(home: &Home, config: &str, live: impl FnOnce(&Daemon)) -> Option<String> {
-    let works = std::process::Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .status();
-    if !works.is_ok_and(|status| status.success()) {
-        crate::stage::skipped("strace is needed and does not work");
-        return None;
-    }
-    let trace = home.root().join("trace");
-    // strace in front of the program, by a script that stands for it.
-    let script = format!(
-        "#!/bin/sh\nexec strace -f -qq -e trace=%network,%net -e signal=none -o {} {} \"$@\"\n",
-        trace.display(),
-        telemetry_testkit::telemetryd().display()
-    );
-    home.write("traced", script.replace("%network,%net", "%network"));
-    let program = home.root().join("traced");
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    home.write_config(config);
-    let daemon = Daemon::builder(home).program(program).start();
-    live(&daemon);
-    assert_eq!(ask(&daemon, &json!({"op": "stop"}))["ok"], true);
-    let mut daemon = daemon;
-    daemon.wait(DEADLINE).expect_code(0);
-    drop(daemon);
-    Some(fs::read_to_string(trace).unwrap())
+    let builder = Daemon::builder(home).config(config);
+    crate::traced::traced(home, builder, "%network", |daemon| {
+        live(daemon);
+        assert_eq!(ask(daemon, &json!({"op": "stop"}))["ok"], true);
+    })
 }
 
 #[cfg(target_os = "linux")]

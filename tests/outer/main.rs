@@ -7,6 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod stage;
+#[cfg(target_os = "linux")]
+mod traced;
 
 mod vectors;
 

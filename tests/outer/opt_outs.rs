@@ -192,11 +192,8 @@ fn dlt_writes_its_cookie_while_off_and_here_a_denied_client_creates_nothing_and_
         command.arg(&trace).arg(telemetryctl()).args(args);
         Running::start(command, None).wait(DEADLINE)
     };
-    let works = std::process::Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .status();
-    if !works.is_ok_and(|status| status.success()) {
-        return crate::stage::skipped("strace is needed and does not work");
+    if !crate::traced::strace_works() {
+        return;
     }
     traced(&["send", "dlt", "ran", "--strict"]).expect_code(4);
     let seen = std::fs::read_to_string(&trace).unwrap();

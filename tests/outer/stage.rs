@@ -45,6 +45,15 @@ pub(crate) fn event(n: u64) -> Value {
     json!({"tool": TOOL, "event": "ran", "id": id(n)})
 }
 
+/// An endpoint that does as the script says, and expects what the tools of these tests send.
+pub(crate) fn endpoint(script: Script) -> Collector {
+    Collector::builder()
+        .script(script)
+        .expect_tool(TOOL)
+        .expect_tool("other")
+        .start()
+}
+
 /// A home, an endpoint and a daemon. The daemon goes first, then the endpoint says what it did not expect.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -57,12 +66,7 @@ impl Stage {
     /// With an endpoint that does as the script says, and settings of the destination.
     #[track_caller]
     pub(crate) fn new(script: Script, more: &str) -> Self {
-        let endpoint = Collector::builder()
-            .script(script)
-            .expect_tool(TOOL)
-            .expect_tool("other")
-            .start();
-        Self::before(endpoint, more)
+        Self::before(endpoint(script), more)
     }
 
     /// Before that endpoint, with settings of the destination.

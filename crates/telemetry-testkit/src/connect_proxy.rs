@@ -90,8 +90,6 @@ impl ConnectProxy {
 
     fn with(to: SocketAddr, manners: Manners, tls: Option<&Tls>) -> Self {
         let port = Port::reserve();
-        let listener = port.listen();
-        listener.set_nonblocking(true).expect("a listener of our own");
         let shared = Arc::new(Shared {
             manners: Mutex::new(manners),
             ..Shared::default()
@@ -99,27 +97,18 @@ impl ConnectProxy {
         let (end, ended) = oneshot::channel();
         let (sharing, tls) = (Arc::clone(&shared), tls.cloned());
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let thread = std::thread::Builder::new()
-            .name("testkit-connect".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    let listener = TcpListener::from_std(listener).expect("a listener of our own");
-                    tokio::select! {
-                        _ = ended => {}
-                        () = accept(listener, to, tls, sharing) => {}
-                    }
-                });
-            });
+        let thread = port.serve("testkit-connect", move |listener| async move {
+            tokio::select! {
+                _ = ended => {}
+                () = accept(listener, to, tls, sharing) => {}
+            }
+        });
         Self {
             port,
             shared,
             scheme,
             end: Some(end),
-            thread: Some(thread.expect("a thread")),
+            thread: Some(thread),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::thread::JoinHandle;
 
 use rustix::net::sockopt::set_socket_reuseport;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
@@ -51,6 +52,33 @@ impl Port {
         let socket = bound(self.address());
         listen(&socket, BACKLOG).expect("a bound socket can listen");
         TcpListener::from(socket)
+    }
+
+    /// Listens, and serves in a thread of that name until `serve` ends.
+    ///
+    /// # Panics
+    /// When there is no thread.
+    pub(crate) fn serve<F: Future<Output = ()>>(
+        &self,
+        thread: &str,
+        serve: impl FnOnce(tokio::net::TcpListener) -> F + Send + 'static,
+    ) -> JoinHandle<()> {
+        let listener = self.listen();
+        listener.set_nonblocking(true).expect("a listener of our own");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let thread = std::thread::Builder::new()
+            .name(thread.to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let listener =
+                        tokio::net::TcpListener::from_std(listener).expect("a listener of our own");
+                    serve(listener).await;
+                });
+            });
+        thread.expect("a thread")
     }
 }
 

@@ -66,28 +66,17 @@ impl Proxy {
     #[must_use]
     pub fn start(server: SocketAddr, fault: Fault) -> Self {
         let port = Port::reserve();
-        let listener = port.listen();
-        listener.set_nonblocking(true).expect("a listener of our own");
         let (sender, receiver) = watch::channel(fault);
         let connections = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&connections);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let thread = std::thread::Builder::new()
-            .name("testkit-proxy".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    let listener = TcpListener::from_std(listener).expect("a listener of our own");
-                    accept(listener, server, receiver, &counter).await;
-                });
-            });
+        let thread = port.serve("testkit-proxy", move |listener| async move {
+            accept(listener, server, receiver, &counter).await;
+        });
         Self {
             port,
             fault: Some(sender),
             connections,
-            thread: Some(thread.expect("a thread")),
+            thread: Some(thread),
         }
     }
 

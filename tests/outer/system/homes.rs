@@ -1,41 +1,18 @@
 //! A machine-wide daemon under strace: it opens nothing in a home, and no internet socket under the machine's opt-out.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
 use serde_json::json;
-use telemetry_testkit::{Collector, DEADLINE, Daemon, Home};
+use telemetry_testkit::{Collector, Daemon, Home};
 
 use super::{ANN, BEN, ROOT, builder, connect_as, machine};
 use crate::stage::{SOON, TOLD, TOOL, destination, event, id};
 
 /// The daemon under strace with these system calls, until root has stopped it; `None`: strace does not work here.
 fn traced(home: &Home, calls: &str, config: &str, live: impl FnOnce(&Daemon)) -> Option<String> {
-    let works = std::process::Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .status();
-    if !works.is_ok_and(|status| status.success()) {
-        crate::stage::skipped("strace is needed and does not work");
-        return None;
-    }
-    let trace = home.root().join("trace");
-    let _ = fs::remove_file(&trace);
-    // strace in front of the program, by a script that stands for it.
-    let script = format!(
-        "#!/bin/sh\nexec strace -f -qq -s 256 -e trace={calls} -e signal=none -o {} {} \"$@\"\n",
-        trace.display(),
-        telemetry_testkit::telemetryd().display()
-    );
-    home.write("traced", script);
-    let program = home.root().join("traced");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut daemon = builder(home, config).program(program).start();
-    live(&daemon);
-    let stop = json!({"op": "stop", "drain_ms": 0});
-    assert_eq!(connect_as(&home.socket(), ROOT).ask(&stop)["ok"], true);
-    daemon.wait(DEADLINE).expect_code(0);
-    drop(daemon);
-    Some(fs::read_to_string(trace).unwrap())
+    crate::traced::traced(home, builder(home, config), calls, |daemon| {
+        live(daemon);
+        let stop = json!({"op": "stop", "drain_ms": 0});
+        assert_eq!(connect_as(&home.socket(), ROOT).ask(&stop)["ok"], true);
+    })
 }
 
 #[test]

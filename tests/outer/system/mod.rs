@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use telemetry_testkit::sink::Script;
 use telemetry_testkit::{Collector, Daemon, DaemonBuilder, Home, Tool};
 
-use crate::stage::{TOOL, books_balance, destination, manifest};
+use crate::stage::{TOOL, books_balance, destination, endpoint, manifest};
 
 /// Two users that exist nowhere else.
 pub(crate) const ANN: u32 = 64_011;
@@ -88,11 +88,7 @@ impl Machine {
     #[track_caller]
     fn before(script: Script, of_destination: &str, others: &str) -> Option<Self> {
         let home = machine()?;
-        let endpoint = Collector::builder()
-            .script(script)
-            .expect_tool(TOOL)
-            .expect_tool("other")
-            .start();
+        let endpoint = endpoint(script);
         let config = format!("{others}\n{}", destination(&endpoint.url(), of_destination));
         let daemon = builder(&home, &config).start();
         Some(Self {
