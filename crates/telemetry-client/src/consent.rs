@@ -10,16 +10,9 @@ use telemetry_policy::gather::{self, Found, Look};
 use telemetry_policy::policy::{Parts, spoken};
 use telemetry_policy::{Manifest, OptOuts, Origin, Policy, Registered, UserConsent, own_files};
 use telemetry_protocol::consent::{Decision, Fact, Layer, Verdict, decide};
-use telemetry_protocol::place::PACKAGE_MANIFESTS;
+use telemetry_protocol::place::{MACHINE_CONFIG, PACKAGE_MANIFESTS};
 
 use crate::surroundings::Surroundings;
-
-/// Where the admin's manifests are; on macOS they stand with the machine's configuration.
-const ADMIN_MANIFESTS: &str = if cfg!(target_os = "macos") {
-    "/Library/Application Support/telemetryd/tools.d"
-} else {
-    "/etc/telemetryd/tools.d"
-};
 
 /// What is asked about.
 #[derive(Clone, Copy, Debug, Default)]
@@ -169,7 +162,7 @@ impl Gathered {
 /// The directories of manifests; the first that has a tool's counts.
 fn places(surroundings: &Surroundings) -> Vec<(Origin, PathBuf)> {
     let mut places = vec![
-        (Origin::Admin, PathBuf::from(ADMIN_MANIFESTS)),
+        (Origin::Admin, Path::new(MACHINE_CONFIG).join("tools.d")),
         (Origin::Package, PathBuf::from(PACKAGE_MANIFESTS)),
     ];
     if let Some(user) = &surroundings.user {

@@ -8,6 +8,12 @@ use crate::limits::MAX_SOCKET_PATH;
 
 /// The admin's directory. Opt-out and policy are read here on every system and in every mode.
 pub const MACHINE_DIR: &str = "/etc/telemetryd";
+/// The admin's directory for config and manifests: on macOS where Apple wants it.
+pub const MACHINE_CONFIG: &str = if cfg!(target_os = "macos") {
+    "/Library/Application Support/telemetryd"
+} else {
+    MACHINE_DIR
+};
 /// What a package installs.
 pub const PACKAGE_MANIFESTS: &str = "/usr/share/telemetryd/tools.d";
 /// The machine-wide daemon's socket.
@@ -103,7 +109,7 @@ impl Dirs {
                 machine,
             },
             Mode::System => Self {
-                config: absolute(CONFIG_DIR_VARIABLE).unwrap_or_else(|| PathBuf::from(MACHINE_DIR)),
+                config: absolute(CONFIG_DIR_VARIABLE).unwrap_or_else(|| PathBuf::from(MACHINE_CONFIG)),
                 state: absolute(STATE_DIR_VARIABLE).unwrap_or_else(|| {
                     PathBuf::from(if cfg!(target_os = "macos") {
                         "/Library/Application Support/telemetryd"
@@ -111,7 +117,7 @@ impl Dirs {
                         "/var/lib/telemetryd"
                     })
                 }),
-                manifests: PathBuf::from(MACHINE_DIR).join("tools.d"),
+                manifests: PathBuf::from(MACHINE_CONFIG).join("tools.d"),
                 machine,
             },
         })

@@ -144,8 +144,8 @@ impl Client {
         });
         let stream = self.connect(&prepared, gate, progress).await?;
         ask(gate)?;
-        progress.begin(Step::Http, "waiting for the answer to HEAD");
         const WAITING: &str = "waiting for the answer to HEAD";
+        progress.begin(Step::Http, WAITING);
         let mut connection = Connection::start(stream)
             .await
             .map_err(|error| Failure::of(WAITING, &error, Cause::Protocol))?;

@@ -5,21 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use telemetry_protocol::place::{
-    CONFIG_DIR_VARIABLE, Dirs, MACHINE_DIR, MACHINE_DIR_VARIABLE, Mode, PACKAGE_MANIFESTS, SOCKET_VARIABLE,
-    STATE_DIR_VARIABLE, SocketFacts,
+    CONFIG_DIR_VARIABLE, Dirs, MACHINE_CONFIG, MACHINE_DIR_VARIABLE, Mode, PACKAGE_MANIFESTS,
+    SOCKET_VARIABLE, STATE_DIR_VARIABLE, SocketFacts,
 };
 
 use super::environment::Environment;
 use super::origin::Origin;
 use super::problem::{Problem, Problems};
-
-/// The admin's directory for config and manifests on macOS is where Apple wants it; opt-out and policy
-/// stay under `/etc`.
-const MACHINE_CONFIG: &str = if cfg!(target_os = "macos") {
-    "/Library/Application Support/telemetryd"
-} else {
-    MACHINE_DIR
-};
 
 /// Where this daemon's files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,10 +104,7 @@ impl Places {
             return Err(problems);
         };
 
-        let own = match mode {
-            Mode::System if environment.get(CONFIG_DIR_VARIABLE).is_none() => PathBuf::from(MACHINE_CONFIG),
-            _ => dirs.config.clone(),
-        };
+        let own = dirs.config.clone();
         let mut config = match mode {
             Mode::User => vec![PathBuf::from(MACHINE_CONFIG), own.clone()],
             Mode::System => vec![own.clone()],
