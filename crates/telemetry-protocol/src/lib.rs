@@ -9,6 +9,7 @@ pub mod consent;
 pub mod event;
 pub mod json;
 pub mod limits;
+pub mod map;
 pub mod place;
 pub mod reason;
 pub mod request;
