@@ -13,6 +13,7 @@ pub mod opt_out;
 pub mod own_files;
 pub mod policy;
 pub mod policy_file;
+pub mod redact;
 mod toml_lines;
 mod tool_file;
 

@@ -10,6 +10,7 @@ pub mod event;
 pub mod json;
 pub mod limits;
 pub mod map;
+pub mod mask;
 pub mod place;
 pub mod reason;
 pub mod request;
