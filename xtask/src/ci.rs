@@ -6,6 +6,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::nextest;
 use crate::programs::{cargo, target};
+use crate::venv;
 
 /// One step: what it is called in the table, and what it runs.
 struct Step {
@@ -20,7 +22,7 @@ struct Step {
     command: fn() -> Result<Command>,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step {
         name: "format",
         command: format,
@@ -36,6 +38,10 @@ const STEPS: [Step; 6] = [
     Step {
         name: "tests",
         command: tests,
+    },
+    Step {
+        name: "python",
+        command: python,
     },
     Step {
         name: "doc tests",
@@ -76,6 +82,21 @@ fn tests() -> Result<Command> {
         .env("TELEMETRYD_BIN", programs.join("telemetryd"))
         .env("TELEMETRYCTL_BIN", programs.join("telemetryctl"))
         .env("XTASK_BIN", programs.join("xtask"));
+    Ok(command)
+}
+
+/// The Python client, against the programs that `build` made.
+fn python() -> Result<Command> {
+    let requirements = Path::new("clients/python/requirements-test.txt");
+    let mut command = Command::new(venv::interpreter("clients-python", requirements)?);
+    let programs = target()?.join("debug");
+    command
+        .args(["-m", "pytest", "--quiet", "clients/python"])
+        .current_dir(crate::programs::root())
+        // Nothing is written into the tree.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("TELEMETRYD_BIN", programs.join("telemetryd"))
+        .env("TELEMETRYCTL_BIN", programs.join("telemetryctl"));
     Ok(command)
 }
 

@@ -13,6 +13,7 @@ mod demo;
 mod nextest;
 mod package;
 mod programs;
+mod venv;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ Verbs:
   package deb|rpm|tree
           build the programs (--profile dist) and pack them; --programs DIR packs those that are there,
           --out DIR says where to, --version V what it is called, --plain leaves compressing away
+  venv NAME REQUIREMENTS
+          make target/venvs/NAME with the pinned packages of that file, if need be, and print its interpreter
   help    print this
 
 Man pages and shell completions come from the program itself: `telemetryctl man`, `telemetryctl completions SHELL`.
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Some("ci") => ci::run(&rest),
         Some("demo") => demo::run(&rest),
         Some("package") => package::run(&rest),
+        Some("venv") => venv::verb(&rest),
         Some("help" | "--help" | "-h") => {
             eprint!("{HELP}");
             Ok(ExitCode::SUCCESS)
