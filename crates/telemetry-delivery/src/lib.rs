@@ -21,7 +21,7 @@ mod types;
 mod verdict;
 
 pub use backoff::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, backoff, spread};
-pub use encode::{Bound, VERSION, encode, size_bound};
+pub use encode::{Bound, Encoded, Limits, VERSION, encode, limits, may_outgrow, size_bound};
 pub use error::BuildError;
 pub use http::{ANSWER_MAX, Client, Gate, Probe, Probed, Step, check_proxy, tls_problems};
 pub use meta::Meta;

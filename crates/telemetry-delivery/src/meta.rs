@@ -1,11 +1,14 @@
 //! What the sent log keeps of a delivered batch beside its events: enough to show the body as it went, and
 //! nothing that is secret. The queue keeps it as an opaque string.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use telemetry_protocol::map::Mapping;
 use uuid::Uuid;
 
 use crate::encode::{VERSION, encode_as};
-use crate::mask;
+use crate::mask::{self, MASK};
 use crate::types::{Batch, Destination, Encoding, Event, Losses};
 
 /// How a batch was sent.
@@ -22,6 +25,9 @@ pub struct Meta {
     /// The events' ages that the batch said, in milliseconds, in the events' order.
     #[serde(default)]
     pub ages_ms: Vec<u64>,
+    /// `[map]` of each tool of the batch that has one, as it was.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub maps: BTreeMap<String, Mapping>,
 }
 
 impl Meta {
@@ -34,6 +40,14 @@ impl Meta {
             url: mask::url_without_query(&destination.url),
             version: VERSION.to_owned(),
             ages_ms: batch.events.iter().map(|event| event.age_ms).collect(),
+            maps: batch
+                .events
+                .iter()
+                .filter_map(|event| Some((event.tool, event.map?)))
+                .collect::<BTreeMap<_, _>>()
+                .into_iter()
+                .map(|(tool, map)| (tool.to_owned(), map.clone()))
+                .collect(),
         }
     }
 
@@ -49,11 +63,18 @@ impl Meta {
         serde_json::from_str(text).ok()
     }
 
-    /// The body as it was sent, byte for byte, before compression. The events are those of the batch in
-    /// their order; the ages they carry are used only where none were kept.
+    /// The body as it was sent, byte for byte, before compression; a key in it masked, and protobuf as the JSON that says
+    /// the same. The events are those of the batch in their order; the ages they carry are used only where none were
+    /// kept, and the mappings only those that were.
     #[must_use]
     pub fn body(&self, batch: Uuid, losses: Losses, events: &[Event<'_>]) -> Vec<u8> {
-        let mut events = events.to_vec();
+        let mut events: Vec<Event<'_>> = events
+            .iter()
+            .map(|event| Event {
+                map: self.maps.get(event.tool),
+                ..*event
+            })
+            .collect();
         if events.len() == self.ages_ms.len() {
             for (event, age_ms) in events.iter_mut().zip(&self.ages_ms) {
                 event.age_ms = *age_ms;
@@ -65,6 +86,6 @@ impl Meta {
             losses,
             events,
         };
-        encode_as(self.encoding, &batch, &self.version)
+        encode_as(self.encoding.shown(), &batch, MASK, &self.version).body
     }
 }

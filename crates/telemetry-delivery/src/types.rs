@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use telemetry_protocol::map::Mapping;
 use uuid::Uuid;
 
 /// One event as it is stored: a JSON object without `id` and `tool`
@@ -19,6 +20,8 @@ pub struct Event<'a> {
     pub payload: &'a [u8],
     /// How long ago it was received, by the clock that counts suspend where that is known.
     pub age_ms: u64,
+    /// `[map]` of its tool's manifest.
+    pub map: Option<&'a Mapping>,
 }
 
 /// What a batch reports as lost since the last delivered one (`json` only).
@@ -45,14 +48,30 @@ pub struct Batch<'a> {
     pub events: Vec<Event<'a>>,
 }
 
-/// The shape of the request's body.
+/// The shape of the request's body: an encoding of the config, and its form where it has two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// One object: `batch_id`, `sent_at`, `source`, `losses`, `events`.
     Json,
     /// One event a line.
     Ndjson,
+    /// Segment's batch form.
+    Segment,
+    /// Segment's track call, one event a request: what dlt's own trackers take.
+    SegmentTrack,
+    /// Heap's bulk form.
+    Heap,
+    /// Heap's track form, one event a request: what Kedro sends.
+    HeapTrack,
+    /// PostHog's batch form.
+    Posthog,
+    /// OTLP logs, protobuf.
+    Otlp,
+    /// OTLP logs, JSON.
+    OtlpJson,
+    /// What `[map]` builds, one event a request.
+    Mapped,
 }
 
 /// The content coding of the request's body.
@@ -86,6 +105,33 @@ pub enum Auth {
     Bearer(Secret),
     /// `Authorization: Basic …`, the secret being `user:password`.
     Basic(Secret),
+    /// `Authorization: Basic …`, the secret being the user, with an empty password: Segment's write key.
+    SegmentWriteKey(Secret),
+    /// `app_id` in the body: Heap's.
+    HeapAppId(Secret),
+    /// `api_key` in the body: PostHog's.
+    PosthogKey(Secret),
+}
+
+impl Auth {
+    /// The secret, where there is one.
+    #[must_use]
+    pub const fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::None => None,
+            Self::Bearer(secret)
+            | Self::Basic(secret)
+            | Self::SegmentWriteKey(secret)
+            | Self::HeapAppId(secret)
+            | Self::PosthogKey(secret) => Some(secret),
+        }
+    }
+
+    /// Whether it goes in the body, not in `Authorization`.
+    #[must_use]
+    pub const fn in_body(&self) -> bool {
+        matches!(self, Self::HeapAppId(_) | Self::PosthogKey(_))
+    }
 }
 
 /// How success is told.

@@ -18,6 +18,8 @@ pub struct Answer {
     pub echoed: bool,
     /// Whether it was read to its end, or to the 64 KiB that are read of any answer.
     pub complete: bool,
+    /// Whether the body says, in its vendor's words, that events were refused all the same.
+    pub refused: bool,
 }
 
 /// How a request ended.
@@ -102,6 +104,8 @@ pub enum Verdict {
     Captive,
     /// Too large: halve it, the halves at once; a single event is parked.
     Split,
+    /// An event of it can never be sent in this encoding: halve it, nothing was sent; a single event is parked.
+    Unfit,
     /// Nobody's events are at fault: wait for a person.
     Hold(HoldReason),
     /// Some event is refused: halve it, the halves at once, until the refused ones stand alone.
@@ -119,6 +123,7 @@ pub enum Verdict {
 /// | 2xx, `Content-Type: text/html` | captive |
 /// | 2xx that broke off before its end | retry (truncated) |
 /// | 2xx, `confirm = "batch_id"`, the id not echoed | retry (unconfirmed) |
+/// | 2xx that says in the vendor's words that events were refused (`success: false`, OTLP's `partial_success`) | bisect |
 /// | other 2xx | delivered |
 /// | 3xx | captive |
 /// | 408, 425, 429, 5xx but 501 | retry (status) |
@@ -133,6 +138,10 @@ pub enum Verdict {
 ///
 /// An answer other than 2xx that breaks off in its body counts by its status: no event leaves the queue
 /// by it.
+///
+/// OTLP asks that a partly accepted request be not sent again, since a receiver may not know a resend. Here the halves
+/// are, until the rejected records stand alone: otherwise they would be lost without a name (I2), and each record
+/// carries `event.id`.
 #[must_use]
 pub fn verdict(exchange: &Exchange, confirm: Confirm) -> Verdict {
     let answer = match exchange {
@@ -142,6 +151,7 @@ pub fn verdict(exchange: &Exchange, confirm: Confirm) -> Verdict {
     match answer.status {
         200..=299 if answer.html => Verdict::Captive,
         200..=299 if !answer.complete => Verdict::Retry(Cause::Truncated),
+        200..=299 if answer.refused => Verdict::Bisect,
         200..=299 if confirm == Confirm::BatchId && !answer.echoed => Verdict::Retry(Cause::Unconfirmed),
         200..=299 => Verdict::Delivered,
         300..=399 => Verdict::Captive,

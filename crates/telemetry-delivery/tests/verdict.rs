@@ -9,6 +9,7 @@ fn plain(status: u16) -> Exchange {
         html: false,
         echoed: false,
         complete: true,
+        refused: false,
     })
 }
 
@@ -31,6 +32,7 @@ fn with_confirm_batch_id_only_an_echo_is_delivered() {
             html: false,
             echoed,
             complete: true,
+            refused: false,
         })
     };
     assert_eq!(verdict(&answer(true), Confirm::BatchId), Verdict::Delivered);
@@ -48,9 +50,31 @@ fn a_2xx_that_breaks_off_is_tried_again() {
         html: false,
         echoed: true,
         complete: false,
+        refused: false,
     });
     for confirm in [Confirm::Status, Confirm::BatchId] {
         assert_eq!(verdict(&answer, confirm), Verdict::Retry(Cause::Truncated));
+    }
+}
+
+#[test]
+fn a_2xx_that_says_that_it_refused_events_is_bisected() {
+    let answer = |html, complete| {
+        Exchange::Answered(Answer {
+            status: 200,
+            html,
+            echoed: true,
+            complete,
+            refused: true,
+        })
+    };
+    for confirm in [Confirm::Status, Confirm::BatchId] {
+        assert_eq!(verdict(&answer(false, true), confirm), Verdict::Bisect);
+        assert_eq!(verdict(&answer(true, true), confirm), Verdict::Captive);
+        assert_eq!(
+            verdict(&answer(false, false), confirm),
+            Verdict::Retry(Cause::Truncated)
+        );
     }
 }
 
@@ -62,6 +86,7 @@ fn a_web_page_and_a_redirect_are_a_captive_portal() {
             html: true,
             echoed: true,
             complete,
+            refused: false,
         });
         assert_eq!(verdict(&page, Confirm::Status), Verdict::Captive);
         assert_eq!(verdict(&page, Confirm::BatchId), Verdict::Captive);
@@ -152,6 +177,7 @@ fn a_refusal_that_breaks_off_counts_by_its_status() {
             html: false,
             echoed: false,
             complete: true,
+            refused: false,
         };
         let broken = Answer {
             complete: false,

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Fields that one mapping may build (I6). The largest form among the seed tools has 24.
@@ -17,7 +18,8 @@ pub const MAX_TARGET_DEPTH: usize = 8;
 pub const MAX_CONSTANTS: usize = 4096;
 
 /// Where a field's value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Source {
     /// `properties.NAME`: this property (a name may hold dots), or what is found below it by dots. `None`:
     /// `properties`, all of them as an object.
@@ -48,7 +50,7 @@ pub enum Written<'a> {
 }
 
 /// One field that is built.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
     target: Box<str>,
     source: Source,
@@ -98,7 +100,8 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// A checked mapping: targets are well formed, none is written twice, none is inside of another.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Mapping {
     fields: Vec<Field>,
 }

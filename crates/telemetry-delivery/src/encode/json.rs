@@ -36,7 +36,7 @@ pub(super) fn write(out: &mut Vec<u8>, batch: &Batch<'_>, version: &str) {
         if index > 0 {
             out.push(b',');
         }
-        write_event(out, event);
+        write_event(out, batch, event);
     }
     out.extend_from_slice(b"]}");
 }

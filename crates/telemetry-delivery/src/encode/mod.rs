@@ -3,18 +3,28 @@
 //! Payloads are spliced, never parsed again: they were checked before they were stored (I4), and parsing is
 //! what would cost (measured: a copy runs at memory speed, serde_json to a value at 0.26 M events/s).
 
+mod heap;
 mod json;
+mod mapped;
 mod ndjson;
+mod otlp;
+mod posthog;
+mod read;
+mod segment;
+mod shape;
+mod tree;
 
 use uuid::Uuid;
 
+use self::shape::{Shaped, set_own};
+use self::tree::Tree;
 use crate::types::{Batch, Encoding, Event};
 
 /// This version of telemetryd, as `source.version` has it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// How large a batch can get: `per_batch`, and for each event its payload, its tool's name and `per_event`,
-/// all in bytes before compression. Never less than the encoded size.
+/// How large a batch gets: `per_batch`, and for each event its payload, its tool's name and `per_event`, all in bytes
+/// before compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
     /// Once a batch.
@@ -23,14 +33,45 @@ pub struct Bound {
     pub per_event: u32,
 }
 
-/// The body of a request, before compression, by this version.
+/// What an encoding's vendor takes in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Events.
+    pub max_events: u32,
+    /// Bytes of the body before compression.
+    pub max_bytes: u64,
+    /// Bytes of one event in the body.
+    pub max_event_bytes: u64,
+}
+
+impl Limits {
+    /// None but those of the config.
+    const NONE: Self = Self {
+        max_events: u32::MAX,
+        max_bytes: u64::MAX,
+        max_event_bytes: u64::MAX,
+    };
+}
+
+/// A request's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The body before compression.
+    pub body: Vec<u8>,
+    /// Why one of its events can never be sent in this encoding, for people: it is larger than the vendor takes, or
+    /// nothing says how it is built. The batch must not go as it is.
+    pub unfit: Option<String>,
+}
+
+/// The body of a request, before compression, by this version. `key` stands where the form has its key in the body
+/// (`heap`, `posthog`).
 #[must_use]
-pub fn encode(encoding: Encoding, batch: &Batch<'_>) -> Vec<u8> {
-    encode_as(encoding, batch, VERSION)
+pub fn encode(encoding: Encoding, batch: &Batch<'_>, key: &str) -> Encoded {
+    encode_as(encoding, batch, key, VERSION)
 }
 
 /// The body as telemetryd `version` sends it.
-pub(crate) fn encode_as(encoding: Encoding, batch: &Batch<'_>, version: &str) -> Vec<u8> {
+pub(crate) fn encode_as(encoding: Encoding, batch: &Batch<'_>, key: &str, version: &str) -> Encoded {
     let bound = size_bound(encoding);
     let room: usize = batch
         .events
@@ -38,30 +79,98 @@ pub(crate) fn encode_as(encoding: Encoding, batch: &Batch<'_>, version: &str) ->
         .map(|event| event.payload.len() + event.tool.len() + bound.per_event as usize)
         .sum::<usize>()
         + bound.per_batch as usize;
-    let mut out = Vec::with_capacity(room);
+    let mut body = Vec::with_capacity(room);
+    let out = &mut body;
+    let mut unfit = None;
     match encoding {
-        Encoding::Json => json::write(&mut out, batch, version),
-        Encoding::Ndjson => ndjson::write(&mut out, batch),
+        Encoding::Json => json::write(out, batch, version),
+        Encoding::Ndjson => ndjson::write(out, batch),
+        Encoding::Segment => unfit = segment::write_batch(out, batch),
+        Encoding::SegmentTrack => unfit = segment::write_track(out, batch),
+        Encoding::Heap => heap::write_bulk(out, batch, key),
+        Encoding::HeapTrack => heap::write_track(out, batch, key),
+        Encoding::Posthog => unfit = posthog::write(out, batch, key, version),
+        Encoding::Otlp => otlp::write_protobuf(out, batch, version),
+        Encoding::OtlpJson => otlp::write_json(out, batch, version),
+        Encoding::Mapped => unfit = mapped::write(out, batch),
     }
-    out
+    Encoded { body, unfit }
 }
 
-/// An upper bound of [`encode`]'s size that needs no encoding, tight to about 20 bytes an event: batches are
-/// cut by it. Holds for tool names of the protocol's form (`[a-z0-9._-]`, PROTOCOL.md), which need no
-/// escapes, and for versions of up to 64 bytes.
+/// How large [`encode`]'s body gets, without encoding: batches are cut by it. For `json` and `ndjson` without a mapping
+/// it is an upper bound, tight to about 20 bytes an event; elsewhere it is what is usual, and [`may_outgrow`] says that
+/// the encoded size has to be looked at. Holds for tool names of the protocol's form (`[a-z0-9._-]`, PROTOCOL.md),
+/// which need no escapes, and for versions of up to 64 bytes.
 #[must_use]
 pub const fn size_bound(encoding: Encoding) -> Bound {
     match encoding {
         Encoding::Json => json::BOUND,
         Encoding::Ndjson => ndjson::BOUND,
+        Encoding::Segment | Encoding::SegmentTrack => segment::BOUND,
+        Encoding::Heap | Encoding::HeapTrack => heap::BOUND,
+        Encoding::Posthog => posthog::BOUND,
+        Encoding::Otlp | Encoding::OtlpJson => otlp::BOUND,
+        Encoding::Mapped => mapped::BOUND,
+    }
+}
+
+/// Whether a batch's body can be larger than [`size_bound`] says.
+#[must_use]
+pub fn may_outgrow(encoding: Encoding, batch: &Batch<'_>) -> bool {
+    !matches!(encoding, Encoding::Json | Encoding::Ndjson)
+        || batch.events.iter().any(|event| event.map.is_some())
+}
+
+/// What its vendor takes.
+#[must_use]
+pub const fn limits(encoding: Encoding) -> Limits {
+    match encoding {
+        Encoding::Json | Encoding::Ndjson => Limits::NONE,
+        Encoding::Segment => segment::BATCH,
+        Encoding::SegmentTrack => segment::TRACK,
+        Encoding::Heap => heap::BULK,
+        Encoding::HeapTrack => heap::TRACK,
+        Encoding::Posthog => posthog::LIMITS,
+        Encoding::Otlp | Encoding::OtlpJson => otlp::LIMITS,
+        Encoding::Mapped => mapped::LIMITS,
+    }
+}
+
+/// Whether the body of a 2xx says, in the vendor's words, that events were refused all the same: `success: false`
+/// (Segment's, Heap's and in-house trackers), `status: 0` (PostHog), `partial_success` with rejected records (OTLP).
+pub(crate) fn refuses(encoding: Encoding, answer: &[u8]) -> bool {
+    match encoding {
+        Encoding::Json | Encoding::Ndjson => false,
+        Encoding::Otlp => otlp::rejects(answer, true),
+        Encoding::OtlpJson => otlp::rejects(answer, false),
+        Encoding::Segment
+        | Encoding::SegmentTrack
+        | Encoding::Heap
+        | Encoding::HeapTrack
+        | Encoding::Posthog
+        | Encoding::Mapped => serde_json::from_slice::<serde_json::Value>(answer).is_ok_and(|answer| {
+            answer["success"] == false || (encoding == Encoding::Posthog && answer["status"] == 0)
+        }),
+    }
+}
+
+impl Encoding {
+    /// The form in which people are shown the body: the same, or JSON that says what protobuf does.
+    #[must_use]
+    pub const fn shown(self) -> Self {
+        match self {
+            Self::Otlp => Self::OtlpJson,
+            same => same,
+        }
     }
 }
 
 /// What `Content-Type` says.
 pub(crate) const fn content_type(encoding: Encoding) -> &'static str {
     match encoding {
-        Encoding::Json => "application/json",
         Encoding::Ndjson => "application/x-ndjson",
+        Encoding::Otlp => "application/x-protobuf",
+        _ => "application/json",
     }
 }
 
@@ -70,7 +179,10 @@ pub(crate) const fn content_type(encoding: Encoding) -> &'static str {
 const EVENT_OVERHEAD: u32 = (r#"{"id":"","tool":"",,"age_ms":}"#.len() + 36 + 20 - 2) as u32;
 
 /// One event's object: `id` and `tool`, the payload's members, `age_ms`.
-fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
+fn write_event(out: &mut Vec<u8>, batch: &Batch<'_>, event: &Event<'_>) {
+    if event.map.is_some_and(|map| !map.is_empty()) {
+        return write_mapped(out, batch, event);
+    }
     out.extend_from_slice(br#"{"id":""#);
     write_uuid(out, event.id);
     out.extend_from_slice(br#"","tool":"#);
@@ -89,6 +201,27 @@ fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
     out.extend_from_slice(br#""age_ms":"#);
     write_number(out, event.age_ms);
     out.push(b'}');
+}
+
+/// The same of an event whose tool has a mapping.
+fn write_mapped(out: &mut Vec<u8>, batch: &Batch<'_>, event: &Event<'_>) {
+    let shaped = Shaped::of(batch, event, false);
+    let id = event.id.hyphenated().to_string();
+    let mut form = Tree::object([
+        ("id", Some(Tree::text(&id))),
+        ("tool", Some(Tree::text(event.tool))),
+    ]);
+    let stored = std::str::from_utf8(event.payload).unwrap_or("{}");
+    for (name, value) in read::members(stored) {
+        form.set([&*name].into_iter(), Tree::raw(value));
+    }
+    form.set(["properties"].into_iter(), shaped.properties);
+    if let Some(context) = shaped.context {
+        form.set(["context"].into_iter(), context);
+    }
+    set_own(&mut form, shaped.own, &["id", "tool", "age_ms"]);
+    form.set(["age_ms"].into_iter(), Tree::Raw(event.age_ms.to_string().into()));
+    form.write(out);
 }
 
 fn write_uuid(out: &mut Vec<u8>, id: Uuid) {

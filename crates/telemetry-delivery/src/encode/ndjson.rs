@@ -13,7 +13,7 @@ pub(super) const BOUND: Bound = Bound {
 pub(super) fn write(out: &mut Vec<u8>, batch: &Batch<'_>) {
     for event in &batch.events {
         let line = out.len();
-        write_event(out, event);
+        write_event(out, batch, event);
         // A line break inside JSON can only be white space between tokens (RFC 8259, section 7), so a space
         // says the same. Events come to the daemon as lines: this is for payloads from elsewhere.
         let mut from = line;

@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use super::ANSWER_MAX;
 use super::connection::Connection;
+use crate::encode::refuses;
 use crate::retry_after::retry_after;
+use crate::types::Encoding;
 use crate::verdict::Answer;
 
 /// What came of an answer so far.
@@ -75,12 +77,13 @@ impl Received {
     }
 
     /// What the verdict needs to know.
-    pub(super) fn facts(&self, batch: Uuid) -> Answer {
+    pub(super) fn facts(&self, batch: Uuid, encoding: Encoding) -> Answer {
         Answer {
             status: self.status,
             html: self.html,
             echoed: self.echoed_in_head || echoes(&self.body, batch),
             complete: self.complete,
+            refused: self.status / 100 == 2 && refuses(encoding, &self.body),
         }
     }
 }

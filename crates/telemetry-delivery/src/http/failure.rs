@@ -12,6 +12,10 @@ pub(super) enum Stop {
     Cancelled,
     /// The operator has to change something first.
     Hold(HoldReason, String),
+    /// The batch is larger than may be sent at once; a line for people.
+    TooLarge(String),
+    /// An event of it can never be sent in this encoding; a line for people.
+    Unfit(String),
     /// The network, the other side, or this machine.
     Failed(Failure),
 }

@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
-use crate::encode::encode_as;
+use crate::encode::{Encoded, encode_as, limits, may_outgrow};
 use crate::error::BuildError;
 use crate::mask;
 use crate::report::Report;
@@ -151,7 +151,7 @@ impl Client {
             .and_then(|prepared| prepared.credential.as_ref());
         let forms = credential.into_iter().flat_map(|credential| &credential.forms);
         let secrets = forms.chain(&self.confidential);
-        let report = progress.report(batch.id, self.destination.confirm, secrets, ended);
+        let report = progress.report(batch.id, &self.destination, secrets, ended);
         if matches!(report.verdict, Verdict::Hold(_) | Verdict::Cancelled) {
             // What is read again next time may have been put right; and nothing stays open without consent.
             self.rest();
@@ -161,6 +161,23 @@ impl Client {
             verdict = ?report.verdict, status = report.status, bytes = report.request_bytes, "sent"
         );
         report
+    }
+
+    /// The body, unless it is known beforehand that it cannot go as it is.
+    fn body(&self, batch: &Batch<'_>, key: &str) -> Result<Vec<u8>, Stop> {
+        let encoding = self.destination.encoding;
+        let Encoded { body, unfit } = encode_as(encoding, batch, key, &self.version);
+        if let Some(problem) = unfit {
+            return Err(Stop::Unfit(problem));
+        }
+        let most = self.destination.batch.max_bytes.min(limits(encoding).max_bytes);
+        if batch.events.len() > 1 && body.len() as u64 > most && may_outgrow(encoding, batch) {
+            let bytes = body.len();
+            return Err(Stop::TooLarge(format!(
+                "the batch has {bytes} bytes when it is encoded, {most} are allowed: it is halved"
+            )));
+        }
+        Ok(body)
     }
 
     /// One exchange, without regard to time. What it holds is dropped with it.
@@ -174,10 +191,12 @@ impl Client {
         // Out of `self`, so that it is put back only when the answer has ended.
         let mut kept = self.kept.take();
         let prepared = self.prepare(progress).await?;
-        let body = encode_as(self.destination.encoding, batch, &self.version);
+        let credential = prepared.credential.as_ref();
+        let key = credential.and_then(|credential| credential.in_body.as_deref());
+        let body = self.body(batch, key.unwrap_or_default())?;
         let body = compress::compress(self.destination.compression, body)
             .map_err(|error| Failure::of("compressing the batch", &error, Cause::Io))?;
-        let authorization = prepared.credential.as_ref().map(|credential| &credential.header);
+        let authorization = credential.and_then(|credential| credential.header.as_ref());
         loop {
             let reused = match kept.take() {
                 Some(mut connection) => connection.is_ready().await.then_some(connection),

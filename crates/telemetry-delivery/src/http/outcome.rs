@@ -10,7 +10,7 @@ use super::failure::{Failure, Stop};
 use super::probe::Step;
 use crate::mask;
 use crate::report::{ANSWER_KEPT, Report, bounded};
-use crate::types::Confirm;
+use crate::types::Destination;
 use crate::verdict::{Cause, Exchange, Verdict, verdict};
 
 /// How far an exchange came: it is what a timeout leaves to be reported.
@@ -53,7 +53,7 @@ impl Progress {
     pub(super) fn report<'a>(
         self,
         batch: Uuid,
-        confirm: Confirm,
+        destination: &Destination,
         secrets: impl Iterator<Item = &'a String>,
         ended: Result<(), Stop>,
     ) -> Report {
@@ -63,8 +63,15 @@ impl Progress {
                 return Report::without_answer(Verdict::Cancelled, "the gate was closed: nothing was sent");
             }
             Err(Stop::Hold(reason, detail)) => return Report::without_answer(Verdict::Hold(reason), &detail),
+            Err(Stop::TooLarge(detail)) => return Report::without_answer(Verdict::Split, &detail),
+            Err(Stop::Unfit(detail)) => {
+                let report = Report::without_answer(Verdict::Unfit, &detail);
+                let answer = report.detail.clone().into_bytes();
+                return Report { answer, ..report };
+            }
             Err(Stop::Failed(failure)) => Some(failure),
         };
+        let confirm = destination.confirm;
         let Some(received) = self.received else {
             let failure = failure.expect("an exchange that did not fail has an answer");
             let verdict = verdict(&Exchange::Failed(failure.cause), confirm);
@@ -74,7 +81,10 @@ impl Progress {
                 ..Report::without_answer(verdict, &failure.detail)
             };
         };
-        let verdict = verdict(&Exchange::Answered(received.facts(batch)), confirm);
+        let verdict = verdict(
+            &Exchange::Answered(received.facts(batch, destination.encoding)),
+            confirm,
+        );
         let detail = bounded(&describe(&received, verdict, failure.as_ref()));
         let mut answer = received.body;
         for secret in secrets {
@@ -114,6 +124,9 @@ fn describe(received: &Received, verdict: Verdict, failure: Option<&Failure>) ->
         }
         (Verdict::Retry(Cause::Unconfirmed), _) => {
             " without the batch's id (confirm = \"batch_id\")".to_owned()
+        }
+        (Verdict::Bisect, _) if (200..300).contains(&status) => {
+            " and says that it refused events of the batch".to_owned()
         }
         (Verdict::Hold(reason), _) => format!(": {}", reason.advice()),
         _ => String::new(),

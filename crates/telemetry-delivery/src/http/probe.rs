@@ -111,7 +111,7 @@ impl Client {
                     server_time: None,
                 };
             }
-            Err(Stop::Hold(_, detail)) => Some(detail),
+            Err(Stop::Hold(_, detail) | Stop::TooLarge(detail) | Stop::Unfit(detail)) => Some(detail),
             Err(Stop::Failed(failure)) => Some(failure.detail),
         };
         let last = failed.map(|detail| Probed {
@@ -149,7 +149,10 @@ impl Client {
         let mut connection = Connection::start(stream)
             .await
             .map_err(|error| Failure::of(WAITING, &error, Cause::Protocol))?;
-        let authorization = prepared.credential.as_ref().map(|credential| &credential.header);
+        let authorization = prepared
+            .credential
+            .as_ref()
+            .and_then(|credential| credential.header.as_ref());
         let request = request::head(&self.target, &self.fixed, authorization, connection.is_h2())
             .map_err(|error| Failure::of("building the request", &error, Cause::Protocol))?;
         let answer = match connection.request(request).await {

@@ -188,7 +188,7 @@ fn forbidden(name: &HeaderName, auth: &Auth) -> Option<&'static str> {
         header::CONTENT_TYPE => "it comes from encoding",
         header::CONTENT_ENCODING => "it comes from compression",
         header::USER_AGENT => "it is telemetryd's name and version",
-        header::AUTHORIZATION if *auth != Auth::None => "it comes from auth",
+        header::AUTHORIZATION if *auth != Auth::None && !auth.in_body() => "it comes from auth",
         header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::TRAILER => "it comes from the body",
         header::CONNECTION | header::UPGRADE | header::TE | header::EXPECT => "it belongs to the connection",
         ref other if matches!(other.as_str(), "keep-alive" | "http2-settings") => {
@@ -201,11 +201,10 @@ fn forbidden(name: &HeaderName, auth: &Auth) -> Option<&'static str> {
 /// Checks what can be known of a credential without reading files or variables.
 pub(super) fn check_auth(auth: &Auth) -> Result<(), BuildError> {
     let problem = |problem| Err(BuildError::Auth { problem });
-    let (secret, basic) = match auth {
-        Auth::None => return Ok(()),
-        Auth::Bearer(secret) => (secret, false),
-        Auth::Basic(secret) => (secret, true),
+    let Some(secret) = auth.secret() else {
+        return Ok(());
     };
+    let basic = matches!(auth, Auth::Basic(_));
     match secret {
         Secret::Inline(text) if text.trim().is_empty() => problem("the credential is empty"),
         Secret::Inline(text) if basic && !text.contains(':') => problem("basic must be \"user:password\""),

@@ -14,11 +14,13 @@ use crate::types::{Auth, Secret};
 /// few KiB; servers refuse header lines over 8 KiB or 16 KiB.
 const FILE_MAX: u64 = 16 * 1024;
 
-/// What goes into `Authorization`, and what must not come out anywhere.
+/// What goes into `Authorization` or the body, and what must not come out anywhere.
 #[derive(Clone)]
 pub(super) struct Credential {
-    /// The header, marked sensitive.
-    pub(super) header: HeaderValue,
+    /// `Authorization`, marked sensitive.
+    pub(super) header: Option<HeaderValue>,
+    /// What the body has where its form has a key.
+    pub(super) in_body: Option<String>,
     /// Each form in which an answer might echo it.
     pub(super) forms: Vec<String>,
 }
@@ -31,7 +33,7 @@ impl fmt::Debug for Credential {
 
 /// Whether reading it may block.
 pub(super) fn may_block(auth: &Auth) -> bool {
-    matches!(auth, Auth::Bearer(Secret::File(_)) | Auth::Basic(Secret::File(_)))
+    matches!(auth.secret(), Some(Secret::File(_)))
 }
 
 /// The credential as it is now: the file or the variable is read.
@@ -39,30 +41,44 @@ pub(super) fn may_block(auth: &Auth) -> bool {
 /// # Errors
 /// A line for people that names the file or the variable, never what is in it.
 pub(super) fn credential(auth: &Auth) -> Result<Option<Credential>, String> {
-    let (secret, basic) = match auth {
-        Auth::None => return Ok(None),
-        Auth::Bearer(secret) => (secret, false),
-        Auth::Basic(secret) => (secret, true),
+    let Some(secret) = auth.secret() else {
+        return Ok(None);
     };
     let text = resolve(secret)?;
-    let (header, forms) = if basic {
-        let encoded = STANDARD.encode(&text);
-        // An answer may also echo the password alone.
-        let password = text.split_once(':').map(|(_, password)| password.to_owned());
-        (
-            format!("Basic {encoded}"),
-            [Some(encoded), Some(text), password]
-                .into_iter()
-                .flatten()
-                .collect(),
-        )
-    } else {
-        (format!("Bearer {text}"), vec![text])
+    let (header, forms) = match auth {
+        Auth::None | Auth::HeapAppId(_) | Auth::PosthogKey(_) => {
+            return Ok(Some(Credential {
+                header: None,
+                in_body: Some(text.clone()),
+                forms: vec![text],
+            }));
+        }
+        Auth::Bearer(_) => (format!("Bearer {text}"), vec![text]),
+        Auth::Basic(_) => {
+            let encoded = STANDARD.encode(&text);
+            // An answer may also echo the password alone.
+            let password = text.split_once(':').map(|(_, password)| password.to_owned());
+            (
+                format!("Basic {encoded}"),
+                [Some(encoded), Some(text), password]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            )
+        }
+        Auth::SegmentWriteKey(_) => {
+            let encoded = STANDARD.encode(format!("{text}:"));
+            (format!("Basic {encoded}"), vec![encoded, text])
+        }
     };
     let mut header = HeaderValue::from_str(&header)
         .map_err(|_| format!("{} holds characters that cannot stand in a header", place(secret)))?;
     header.set_sensitive(true);
-    Ok(Some(Credential { header, forms }))
+    Ok(Some(Credential {
+        header: Some(header),
+        in_body: None,
+        forms,
+    }))
 }
 
 fn resolve(secret: &Secret) -> Result<String, String> {
@@ -118,8 +134,9 @@ mod tests {
     fn a_files_first_line_is_the_secret_trimmed() {
         let (_dir, secret) = file(b"  s3cret-token \r\nsecond line\n");
         let credential = credential(&Auth::Bearer(secret)).unwrap().unwrap();
-        assert_eq!(credential.header, "Bearer s3cret-token");
-        assert!(credential.header.is_sensitive());
+        let header = credential.header.unwrap();
+        assert_eq!(header, "Bearer s3cret-token");
+        assert!(header.is_sensitive());
     }
 
     #[test]
@@ -127,8 +144,25 @@ mod tests {
         let secret = Secret::Inline("Aladdin:open sesame".to_owned());
         let credential = credential(&Auth::Basic(secret)).unwrap().unwrap();
         // The example of RFC 7617, section 2.
-        assert_eq!(credential.header, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(credential.header.unwrap(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert!(credential.forms.iter().any(|form| form == "open sesame"));
+    }
+
+    #[test]
+    fn a_write_key_is_a_user_without_a_password_as_dlt_sends_it() {
+        let credential = credential(&Auth::SegmentWriteKey(Secret::Inline("mykey".to_owned())));
+        // tests/fixtures/captures/dlt-segment-001.json
+        assert_eq!(credential.unwrap().unwrap().header.unwrap(), "Basic bXlrZXk6");
+    }
+
+    #[test]
+    fn a_key_of_the_body_is_in_no_header() {
+        let secret = || Secret::Inline("2388822444".to_owned());
+        for auth in [Auth::HeapAppId(secret()), Auth::PosthogKey(secret())] {
+            let credential = credential(&auth).unwrap().unwrap();
+            assert_eq!(credential.in_body.as_deref(), Some("2388822444"));
+            assert!(credential.header.is_none());
+        }
     }
 
     #[test]
@@ -162,7 +196,7 @@ mod tests {
         // Cargo sets this one for tests.
         let secret = Secret::Env("CARGO_PKG_NAME".to_owned());
         let credential = credential(&Auth::Bearer(secret)).unwrap().unwrap();
-        assert_eq!(credential.header, "Bearer telemetry-delivery");
         assert!(!format!("{credential:?}").contains("telemetry-delivery"));
+        assert_eq!(credential.header.unwrap(), "Bearer telemetry-delivery");
     }
 }

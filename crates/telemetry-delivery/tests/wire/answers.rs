@@ -212,7 +212,7 @@ async fn a_request_says_who_what_and_which_batch() {
 
 #[tokio::test]
 async fn both_codings_can_be_undone_by_their_standard_decoders() {
-    let plain = telemetry_delivery::encode(Encoding::Ndjson, &batch());
+    let plain = telemetry_delivery::encode(Encoding::Ndjson, &batch(), "").body;
     for compression in [Compression::Gzip, Compression::Zstd] {
         let server = Server::answering(OK).await;
         let mut destination = destination(server.url());

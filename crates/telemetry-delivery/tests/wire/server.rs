@@ -235,6 +235,7 @@ pub(crate) fn batch() -> Batch<'static> {
             tool: "kedro",
             payload: br#"{"event":"CLI command","properties":{"command":"pipeline-of-alice"}}"#,
             age_ms: 7119,
+            map: None,
         }],
     }
 }

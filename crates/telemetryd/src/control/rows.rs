@@ -179,11 +179,17 @@ impl Service {
                 .into_iter()
                 .map(|(name, value)| (name, value.into()))
                 .collect();
-            let line = json!({
+            let mut line = json!({
                 "destination": &**name, "method": shown.method, "url": shown.url, "headers": headers,
                 "batch_id": Uuid::from_bytes(claimed.id).to_string(), "events": claimed.events.len(),
                 "body": String::from_utf8_lossy(&shown.body),
             });
+            if destination.encoding.shown() != destination.encoding {
+                line["body_shown_as"] = "json".into();
+            }
+            if let Some(problem) = shown.problem {
+                line["problem"] = problem.into();
+            }
             out.line(&line).await?;
         }
         out.line(&end(count)).await
@@ -247,6 +253,7 @@ fn body_of(batch: &Sent) -> Option<String> {
             tool: &event.tool,
             payload: &batch.arena[event.payload.clone()],
             age_ms: 0,
+            map: None,
         })
         .collect();
     let losses = batch.losses;

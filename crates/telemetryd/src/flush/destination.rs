@@ -10,7 +10,7 @@ mod settle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_delivery::{Batch, Client, Destination, Event, Losses};
+use telemetry_delivery::{Batch, Client, Destination, Event, Losses, limits};
 use telemetry_queue::{ClaimLimits, Claimed, Moment, Queue, View, Waiting};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
@@ -97,6 +97,7 @@ impl Flusher {
             match (self.next_with(&waiting), self.early(&waiting)) {
                 (Next::Send, _) => {
                     self.awake = true;
+                    self.go_on_to_the_end(&waiting);
                     self.burst(None).await;
                     continue;
                 }
@@ -183,6 +184,15 @@ impl Flusher {
     fn limits(&mut self, now: Moment) -> ClaimLimits {
         self.state.forget_learned(self.settings.batch.max_bytes, now);
         claim_limits(&self.settings, &self.state, now)
+    }
+
+    /// Where one request takes one event (or few), what waits when the first goes makes up the burst: it would have been
+    /// one batch.
+    fn go_on_to_the_end(&mut self, waiting: &Waiting) {
+        if limits(self.settings.encoding).max_events < self.settings.batch.max_events {
+            let until = waiting.left + waiting.events + waiting.leased;
+            self.flush_until = self.flush_until.max(Some(until));
+        }
     }
 
     async fn obey(&mut self, order: Order) {
@@ -274,6 +284,7 @@ pub(crate) fn request_of(batch: &Claimed, now: Moment) -> Batch<'_> {
             tool: &event.tool,
             payload,
             age_ms,
+            map: None,
         }
     });
     let losses = batch.losses;

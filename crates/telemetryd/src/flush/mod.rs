@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_delivery::{Client, Destination, size_bound};
+use telemetry_delivery::{BatchLimits, Client, Destination, limits, size_bound};
 use telemetry_queue::{ClaimLimits, Moment, Queue};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -270,10 +270,21 @@ async fn route(desks: &HashMap<Arc<str>, mpsc::Sender<Order>>, command: Command,
 #[must_use]
 pub fn claim_limits(settings: &Destination, state: &State, now: Moment) -> ClaimLimits {
     let bound = size_bound(settings.encoding);
+    let batch = cut(settings);
     ClaimLimits {
-        max_events: settings.batch.max_events,
-        max_bytes: state.max_bytes(settings.batch.max_bytes, now),
+        max_events: batch.max_events,
+        max_bytes: state.max_bytes(batch.max_bytes, now),
         per_batch: bound.per_batch,
         per_event: bound.per_event,
+    }
+}
+
+/// How its batches are cut: as the config says, and never larger than the vendor takes.
+fn cut(settings: &Destination) -> BatchLimits {
+    let vendor = limits(settings.encoding);
+    BatchLimits {
+        max_events: settings.batch.max_events.min(vendor.max_events),
+        max_bytes: settings.batch.max_bytes.min(vendor.max_bytes),
+        ..settings.batch
     }
 }

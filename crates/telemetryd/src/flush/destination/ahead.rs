@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::Flusher;
 use super::settle::in_one_turn;
+use crate::flush::cut;
 use crate::flush::state::Condition;
 use crate::flush::trigger::{self, Next};
 
@@ -102,7 +103,8 @@ impl Flusher {
 
     fn full_batch_waits(&mut self) -> bool {
         let waiting = self.waiting();
-        trigger::is_full(&waiting, &self.settings.batch)
+        let batch = cut(&self.settings);
+        trigger::is_full(&waiting, &batch)
             && waiting.open_batches == 0
             && self.state.condition == Condition::Idle
             && self.next_with(&waiting) == Next::Send

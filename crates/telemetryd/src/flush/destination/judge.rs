@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use telemetry_delivery::{Report, Retry, Verdict, backoff, size_bound, spread};
+use telemetry_delivery::{Report, Retry, Verdict, backoff, limits, size_bound, spread};
 use telemetry_queue::{Claimed, Moment, Outcome};
 use tracing::{error, info, warn};
 
@@ -18,12 +18,16 @@ const SERVERS_WORD: Retry = Retry {
     spread: Duration::ZERO,
 };
 
+/// So many single events, refused one after the other, are everything (DELIVERY.md: "a batch of eight or more").
+const REFUSES_EVERYTHING: u32 = 8;
+
 impl Flusher {
     /// From the verdict to the state and the outcome.
     pub(super) fn judge(&mut self, batch: &Claimed, report: &Report, meta: String, now: Moment) -> Outcome {
         let status = report.status.unwrap_or(0);
         let answer = report.answer.clone();
-        if report.verdict != Verdict::Delivered {
+        let unsent = matches!(report.verdict, Verdict::Split | Verdict::Unfit) && report.status.is_none();
+        if report.verdict != Verdict::Delivered && !unsent {
             self.shared.counters.failures.add(1);
         }
         match report.verdict {
@@ -33,10 +37,14 @@ impl Flusher {
                 }
                 self.early.backoff_before();
                 self.state.succeeded(now);
+                self.state.refused_alone = 0;
                 Outcome::Delivered { status, meta }
             }
             Verdict::Split => {
-                self.state.answered();
+                // Without a status it was never sent: it is larger encoded than batches were cut for.
+                if report.status.is_some() {
+                    self.state.answered();
+                }
                 let bound = size_bound(self.settings.encoding);
                 let encoded: u64 = batch
                     .events
@@ -49,8 +57,16 @@ impl Flusher {
                 }
                 Outcome::Split { status, answer }
             }
+            // Nothing was sent.
+            Verdict::Unfit => Outcome::Split { status, answer },
             Verdict::Bisect => {
                 self.state.answered();
+                if self.refused_alone() {
+                    self.hold(Condition::Held, "refuses_everything", report, now);
+                    return Outcome::Retry {
+                        error: report.detail.clone(),
+                    };
+                }
                 Outcome::Bisect { status, answer }
             }
             Verdict::Retry(_) | Verdict::Captive => {
@@ -79,6 +95,16 @@ impl Flusher {
             }
             Verdict::Cancelled => Outcome::Release,
         }
+    }
+
+    /// Whether the endpoint of an encoding of one event a request refuses whatever comes, as far as can be told: eight in
+    /// a row, which is what the queue asks of a batch. Those before were parked one by one; this one and the rest wait.
+    fn refused_alone(&mut self) -> bool {
+        if limits(self.settings.encoding).max_events > 1 {
+            return false;
+        }
+        self.state.refused_alone = self.state.refused_alone.saturating_add(1);
+        self.state.refused_alone >= REFUSES_EVERYTHING
     }
 
     fn back_off(&mut self, condition: Condition, reason: Option<String>, report: &Report, now: Moment) {
