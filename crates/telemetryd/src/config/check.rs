@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_delivery::{Auth, BatchLimits, Compression, Confirm, Destination, Encoding, Retry, Secret};
+use telemetry_delivery::{Auth, BatchLimits, Confirm, Destination, Retry};
 use telemetry_protocol::place::Mode;
 
 use super::checked::{Checked, Daemon, Defaults, Limits, Rate, ToolOverride, Unregistered};
 use super::default::{self, SYSTEM_RATE};
 use super::effective::{Check, owned};
-use super::file::{File, Table};
+use super::file::File;
 use super::inspect::refused;
 use super::origin::{Origin, Origins};
 use super::problem::{Problem, Problems};
@@ -159,7 +159,8 @@ impl Check<'_> {
             return None;
         };
         self.secure(&at("url"), &url, allow_insecure);
-        let auth = self.auth(name);
+        let encoding = self.encoding(name);
+        let auth = self.auth(name, encoding);
         let headers = self.headers(name, &auth);
         let max = self.duration(&retry("max"));
         // A default gives way to what was set.
@@ -168,17 +169,10 @@ impl Check<'_> {
         Some(Destination {
             name: Arc::from(name),
             url,
-            encoding: match self.word(&at("encoding")) {
-                "ndjson" => Encoding::Ndjson,
-                _ => Encoding::Json,
-            },
+            encoding,
             headers,
             auth,
-            compression: match self.word(&at("compression")) {
-                "none" => Compression::None,
-                "zstd" => Compression::Zstd,
-                _ => Compression::Gzip,
-            },
+            compression: self.compression(name, encoding),
             timeout: self.duration(&at("timeout")),
             batch: BatchLimits {
                 max_events: narrow(self.number(&batch("max_events"))),
@@ -213,34 +207,6 @@ impl Check<'_> {
         }
     }
 
-    fn auth(&mut self, name: &str) -> Auth {
-        let table = ["destinations", name, "auth"];
-        let Some(Table { origin, entries }) = self.file.table(&table) else {
-            return Auth::None;
-        };
-        if entries.len() > 1 {
-            let kinds: Vec<&str> = entries.keys().map(String::as_str).collect();
-            let message = format!("found {}, allowed is one of them", kinds.join(" and "));
-            self.problems
-                .add(Problem::new(origin, message).key(units::dotted(&table)));
-        }
-        let Some(kind) = entries.keys().next() else {
-            return Auth::None;
-        };
-        let Some(text) = self.text(&["destinations", name, "auth", kind]) else {
-            return Auth::None;
-        };
-        match kind.as_str() {
-            "bearer" => Auth::Bearer(Secret::Inline(text)),
-            "bearer_file" => Auth::Bearer(Secret::File(text.into())),
-            "bearer_env" => Auth::Bearer(Secret::Env(text)),
-            "basic" => Auth::Basic(Secret::Inline(text)),
-            "basic_file" => Auth::Basic(Secret::File(text.into())),
-            "basic_env" => Auth::Basic(Secret::Env(text)),
-            _ => Auth::None,
-        }
-    }
-
     fn headers(&mut self, name: &str, auth: &Auth) -> Vec<(String, String)> {
         let table = ["destinations", name, "headers"];
         let names: Vec<String> = self
@@ -255,7 +221,8 @@ impl Check<'_> {
             let repeated = headers
                 .iter()
                 .any(|(other, _)| other.eq_ignore_ascii_case(&header));
-            let twice = *auth != Auth::None && header.eq_ignore_ascii_case("authorization");
+            let twice =
+                *auth != Auth::None && !auth.in_body() && header.eq_ignore_ascii_case("authorization");
             if repeated || twice {
                 let what = if twice {
                     "auth sets this header already"

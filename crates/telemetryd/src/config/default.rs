@@ -45,7 +45,7 @@ const fn duration(least: Duration, most: Duration) -> Takes {
 }
 
 const fn words(now: &'static [&'static str]) -> Takes {
-    Takes::Word { now, later: &[] }
+    Takes::Word { now }
 }
 
 const fn millis(millis: u64) -> Duration {
@@ -179,11 +179,13 @@ pub(super) const KEYS: &[Key] = &[
     optional("destinations.*.url", Takes::Url),
     key(
         "destinations.*.encoding",
-        Takes::Word {
-            now: &["json", "ndjson"],
-            later: later::ENCODINGS,
-        },
+        words(&["json", "ndjson", "segment", "heap", "posthog", "otlp", "mapped"]),
         "\"json\"",
+    ),
+    // Which of them an encoding has, `encoding.rs` says.
+    optional(
+        "destinations.*.form",
+        words(&["batch", "bulk", "protobuf", "track", "json"]),
     ),
     optional("destinations.*.headers.*", Takes::Header),
     optional("destinations.*.auth.bearer", Takes::Secret { basic: false }),
@@ -192,6 +194,18 @@ pub(super) const KEYS: &[Key] = &[
     optional("destinations.*.auth.basic", Takes::Secret { basic: true }),
     optional("destinations.*.auth.basic_file", Takes::Path),
     optional("destinations.*.auth.basic_env", Takes::Variable),
+    optional(
+        "destinations.*.auth.segment_write_key",
+        Takes::Secret { basic: false },
+    ),
+    optional("destinations.*.auth.segment_write_key_file", Takes::Path),
+    optional("destinations.*.auth.segment_write_key_env", Takes::Variable),
+    optional("destinations.*.auth.heap_app_id", Takes::Secret { basic: false }),
+    optional("destinations.*.auth.heap_app_id_file", Takes::Path),
+    optional("destinations.*.auth.heap_app_id_env", Takes::Variable),
+    optional("destinations.*.auth.posthog_key", Takes::Secret { basic: false }),
+    optional("destinations.*.auth.posthog_key_file", Takes::Path),
+    optional("destinations.*.auth.posthog_key_env", Takes::Variable),
     key(
         "destinations.*.compression",
         words(&["none", "gzip", "zstd"]),

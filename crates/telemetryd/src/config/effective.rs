@@ -100,7 +100,8 @@ impl Check<'_> {
         duration
     }
 
-    fn lowered(&mut self, key: &[&str], to: String) {
+    /// Notes what a key is that was not set, where that is not its default.
+    pub(super) fn lowered(&mut self, key: &[&str], to: String) {
         self.origins
             .note(units::dotted(key), toml::Value::String(to), Origin::Default);
     }

@@ -1,4 +1,4 @@
-//! Keys and words that the contract has and this version has not, in one place: a later version that fills
+//! Keys that the contract has and this version has not, in one place: a later version that fills
 //! the room takes the line away and writes one in `default.rs`.
 //!
 //! Setting one to what it does anyway is accepted; anything else is said to be missing, never ignored.
@@ -27,46 +27,6 @@ const LATER: &[Later] = &[
         harmless: &["[]"],
     },
     Later {
-        pattern: "destinations.*.form",
-        harmless: &[],
-    },
-    Later {
-        pattern: "destinations.*.auth.segment_write_key",
-        harmless: &[],
-    },
-    Later {
-        pattern: "destinations.*.auth.segment_write_key_file",
-        harmless: &[],
-    },
-    Later {
-        pattern: "destinations.*.auth.segment_write_key_env",
-        harmless: &[],
-    },
-    Later {
-        pattern: "destinations.*.auth.heap_app_id",
-        harmless: &[],
-    },
-    Later {
-        pattern: "destinations.*.auth.heap_app_id_file",
-        harmless: &[],
-    },
-    Later {
-        pattern: "destinations.*.auth.heap_app_id_env",
-        harmless: &[],
-    },
-    Later {
-        pattern: "destinations.*.auth.posthog_key",
-        harmless: &[],
-    },
-    Later {
-        pattern: "destinations.*.auth.posthog_key_file",
-        harmless: &[],
-    },
-    Later {
-        pattern: "destinations.*.auth.posthog_key_env",
-        harmless: &[],
-    },
-    Later {
         pattern: "tools.*.notice",
         harmless: &[],
     },
@@ -79,9 +39,6 @@ const LATER: &[Later] = &[
         harmless: &[],
     },
 ];
-
-/// Words of `destinations.NAME.encoding` that are not supported yet.
-pub(super) const ENCODINGS: &[&str] = &["segment", "heap", "posthog", "otlp", "mapped"];
 
 /// The entry of the key at `path`, if it is one for later.
 pub(super) fn find(path: &[String]) -> Option<&'static Later> {

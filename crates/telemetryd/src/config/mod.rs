@@ -13,6 +13,7 @@ mod check;
 mod checked;
 mod default;
 mod effective;
+mod encoding;
 mod environment;
 mod file;
 mod inspect;

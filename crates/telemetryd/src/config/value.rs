@@ -23,11 +23,8 @@ pub(super) enum Takes {
     Count { least: u64, most: u64 },
     /// `true` or `false`.
     Flag,
-    /// One of the words `now`; those of `later` are refused as not supported yet.
-    Word {
-        now: &'static [&'static str],
-        later: &'static [&'static str],
-    },
+    /// One of these words.
+    Word { now: &'static [&'static str] },
     /// The name of a destination.
     Name,
     /// Log levels: `info`, or `info,telemetryd=debug`.
@@ -107,8 +104,8 @@ impl Takes {
             }
             Self::Count { least, most } => format!("a whole number from {least} to {most}"),
             Self::Flag => "true or false".to_owned(),
-            Self::Word { now: [only], .. } => format!("\"{only}\""),
-            Self::Word { now, .. } => {
+            Self::Word { now: [only] } => format!("\"{only}\""),
+            Self::Word { now } => {
                 let quoted: Vec<String> = now.iter().map(|word| format!("\"{word}\"")).collect();
                 format!("one of {}", quoted.join(", "))
             }
@@ -158,7 +155,7 @@ impl Takes {
                 .filter(|count| (least..=most).contains(count))
                 .map(Parsed::Number),
             Self::Flag => found.value.as_bool().map(Parsed::Flag),
-            Self::Word { now, .. } => now
+            Self::Word { now } => now
                 .iter()
                 .find(|word| Some(**word) == text)
                 .map(|word| Parsed::Word(word)),
@@ -201,11 +198,7 @@ impl Takes {
             (Self::Duration { .. }, toml::Value::Integer(number)) => {
                 refusal.hint(format!("a duration needs a unit: \"{number}s\" is seconds"))
             }
-            (Self::Word { later, .. }, _) if later.iter().any(|word| Some(*word) == text) => Refusal {
-                message: text.map(|word| format!("\"{word}\" is not supported by this version yet")),
-                ..refusal
-            },
-            (Self::Word { now, .. }, _) => did_you_mean(refusal, text, now),
+            (Self::Word { now }, _) => did_you_mean(refusal, text, now),
             (Self::Log, _) => {
                 let wrong = text.and_then(|text| text.split(',').map(str::trim).find(|item| !is_log(item)));
                 did_you_mean(refusal, wrong.and_then(|item| item.rsplit('=').next()), &LEVELS)

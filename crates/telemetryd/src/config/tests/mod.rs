@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 mod destinations;
+mod encodings;
 mod layers;
 mod problems;
 mod reference;

@@ -61,9 +61,6 @@ fn what_is_not_there_yet_is_said_and_never_ignored() {
         "[tools.kedro]\nsample = 0.5",
         "[tools.kedro]\nnotice = \"x\"",
         "[tools.kedro]\nmax_per_day = 10",
-        &destination("auth.segment_write_key = \"x\""),
-        &destination("auth.posthog_key_env = \"X\""),
-        &destination("form = \"track\""),
     ] {
         assert!(
             problems_of(text).contains("not supported by this version yet"),
