@@ -45,9 +45,7 @@ class Disk(Eyes):
         found = self.files.get(path, NOTHING)
         if found.kind not in (ABSENT, DIRECTORY):
             return found
-        below = {
-            file.removeprefix(path + "/").partition("/")[0] for file in self.files if file.startswith(path + "/")
-        }
+        below = {file.removeprefix(path + "/").partition("/")[0] for file in self.files if file.startswith(path + "/")}
         return Found(DIRECTORY, names=tuple(sorted(below))) if below or found.kind == DIRECTORY else NOTHING
 
     def owner(self, path: str) -> int | None:
@@ -70,9 +68,7 @@ def cases() -> list[Any]:
 
 def decide(case: dict[str, Any]) -> dict[str, Any]:
     environment = {"HOME": "/home/user", **case.get("environment", {})}
-    places = Places(
-        environment, case.get("uid", 1000), working=case.get("working", "/home/user/project"), real=False
-    )
+    places = Places(environment, case.get("uid", 1000), working=case.get("working", "/home/user/project"), real=False)
     gathered = Gathered(case["tool"], places, Disk(case))
     decision = gathered.decide(case.get("project"), case.get("invocation"))
     shown = decision.as_json()

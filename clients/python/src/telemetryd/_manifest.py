@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 _KEYS = frozenset(
-    "name about homepage destination consent notice notice_required opt_out_env project_files user_files "
-    "identity context ci sample max_per_day privacy events map vocabulary encoding".split()
+    (
+        "name about homepage destination consent notice notice_required opt_out_env project_files user_files "
+        "identity context ci sample max_per_day privacy events map vocabulary encoding"
+    ).split()
 )
-_TYPES = frozenset("string integer number boolean array object".split())
+_TYPES = frozenset(("string integer number boolean array object").split())
 #: Names and files that one manifest may name of a kind.
 _MAX_NAMED = 32
 

@@ -184,9 +184,7 @@ class Policy:
                 continue
             for number, word in self._words(way, value):
                 if not _is_address(word):
-                    self.off(
-                        (*way, number), "destinations.allow: expected an address like https://host:port/path"
-                    )
+                    self.off((*way, number), "destinations.allow: expected an address like https://host:port/path")
 
     def _words(self, way: tuple[str, ...], found: object) -> list[tuple[int, str]]:
         name = ".".join(way)
@@ -219,7 +217,7 @@ class Policy:
 
 def _is_address(text: str) -> bool:
     """``http(s)://host[:port][/path]``, plainly one thing: no credentials, dots or escapes among the segments."""
-    if not all("!" <= letter <= "~" and letter not in "\\\"<>^`" for letter in text):
+    if not all("!" <= letter <= "~" and letter not in '\\"<>^`' for letter in text):
         return False
     scheme, found, rest = text.partition("://")
     if not found or scheme.lower() not in ("http", "https"):

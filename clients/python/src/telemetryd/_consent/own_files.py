@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from .._manifest import ToolFile
 
-_YES = frozenset("true True TRUE yes Yes YES on On ON".split())
-_NO = frozenset("false False FALSE no No NO off Off OFF".split())
+_YES = frozenset(("true True TRUE yes Yes YES on On ON").split())
+_NO = frozenset(("false False FALSE no No NO off Off OFF").split())
 
 #: An answer: yes or no, its line, and how it stands there.
 Answer = tuple[bool, "int | Callable[[], int]", str]
@@ -99,9 +99,7 @@ def _toml(text: str, way: tuple[str, ...]) -> Answer | None:
             raise Mistake(line_of(text, here[:-1]), f"{way[depth - 1]}: expected a table, found {kind(table)}")
         for written in sorted(table):
             if written != name and written.lower() == name.lower():
-                raise Mistake(
-                    line_of(text, (*here[:-1], written)), f"{written}: in another case than {name}"
-                )
+                raise Mistake(line_of(text, (*here[:-1], written)), f"{written}: in another case than {name}")
             if written == name:
                 break
         if name not in table:

@@ -6,6 +6,8 @@ that is known to be in order.
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -24,9 +26,9 @@ class Mistake(Exception):
 
 def parse(text: str) -> dict[str, Any]:
     """The document; a :class:`Mistake` where it is none."""
-    try:
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ImportError:  # Python 3.10
+    else:
         import tomli as tomllib
 
     try:
