@@ -31,7 +31,7 @@ mod render;
 
 mod clock;
 
-pub use decode::{Undecodable, decode};
+pub use decode::{Head, Undecodable, decode};
 pub use memory::{Counts, Keep, Memory, Seen};
 pub use received::{Answer, Content, Encoding, Losses, Received};
 pub use script::{Action, Deduplicate, Echo, Reply, Script, ScriptError, Step, When};

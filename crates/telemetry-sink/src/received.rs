@@ -15,11 +15,29 @@ pub enum Encoding {
     Json,
     /// One event a line.
     Ndjson,
+    /// Segment's: a batch, or one track call.
+    Segment,
+    /// Heap's: bulk, or one track call.
+    Heap,
+    /// PostHog's batch.
+    Posthog,
+    /// OTLP logs, protobuf or JSON.
+    Otlp,
+    /// One event in anybody's form.
+    Mapped,
 }
 
 impl Encoding {
     /// All of them, in the order of DELIVERY.md.
-    pub const ALL: [Self; 2] = [Self::Json, Self::Ndjson];
+    pub const ALL: [Self; 7] = [
+        Self::Json,
+        Self::Ndjson,
+        Self::Segment,
+        Self::Heap,
+        Self::Posthog,
+        Self::Otlp,
+        Self::Mapped,
+    ];
 
     /// Its name in a config and in a script.
     #[must_use]
@@ -27,6 +45,11 @@ impl Encoding {
         match self {
             Self::Json => "json",
             Self::Ndjson => "ndjson",
+            Self::Segment => "segment",
+            Self::Heap => "heap",
+            Self::Posthog => "posthog",
+            Self::Otlp => "otlp",
+            Self::Mapped => "mapped",
         }
     }
 
@@ -75,7 +98,8 @@ pub struct Content {
     pub source: Option<Value>,
     /// What it reports as lost, where the encoding carries it.
     pub losses: Option<Losses>,
-    /// Its events, in the order of the body. Each is an object with `id`, `tool` and `event`.
+    /// Its events, in the order of the body. Each is an object with `id`, `tool` and `event`; of a vendor's form those
+    /// that it has, under these names.
     /// Empty in the counting modes, which do not parse.
     pub events: Vec<Value>,
     /// The number of events, also in the counting modes.

@@ -7,11 +7,7 @@ use super::{Undecodable, check_event, is_time};
 use crate::received::{Content, Encoding, Losses};
 
 /// Reads one batch.
-pub(super) fn decode(plain: &[u8]) -> Result<Content, Undecodable> {
-    let whole: Value = serde_json::from_slice(plain).map_err(|error| Undecodable::Json {
-        line: error.line(),
-        column: error.column(),
-    })?;
+pub(super) fn decode(whole: Value) -> Result<Content, Undecodable> {
     let Value::Object(mut whole) = whole else {
         return Err(shape("the body", "a batch is an object"));
     };
@@ -80,12 +76,16 @@ fn shape(place: &str, wanted: &'static str) -> Undecodable {
 mod tests {
     use super::*;
 
+    fn read(body: &[u8]) -> Value {
+        serde_json::from_slice(body).expect("JSON")
+    }
+
     #[test]
     fn a_batch_gives_its_id_losses_and_events() {
         let body = br#"{"batch_id":"b1","sent_at":"2026-11-21T10:00:05.120Z",
             "source":{"name":"telemetryd","version":"0.1.0"},"losses":{"evicted":0,"expired":2,"quota":0},
             "events":[{"id":"1","tool":"kedro","event":"CLI command"}]}"#;
-        let content = decode(body).expect("a batch");
+        let content = decode(read(body)).expect("a batch");
         assert_eq!(content.batch_id.as_deref(), Some("b1"));
         assert_eq!(
             content.losses,
@@ -112,7 +112,7 @@ mod tests {
                 "losses.expired",
             ),
         ] {
-            match decode(body.as_bytes()) {
+            match decode(read(body.as_bytes())) {
                 Err(Undecodable::Shape { place: found, .. }) => assert_eq!(found, place, "{body}"),
                 other => panic!("{body}: {other:?}"),
             }

@@ -5,8 +5,14 @@
 
 mod inflate;
 
+mod heap;
 mod json;
+mod mapped;
 mod ndjson;
+mod otlp;
+mod posthog;
+mod segment;
+mod vendor;
 
 mod count;
 
@@ -71,7 +77,9 @@ pub enum Undecodable {
         cause: String,
     },
     /// A content type that is none of the encodings'.
-    #[error("the content type {content_type:?} is none of application/json, application/x-ndjson")]
+    #[error(
+        "the content type {content_type:?} is none of application/json, application/x-ndjson, application/x-protobuf"
+    )]
     ContentType {
         /// What the head said.
         content_type: String,
@@ -96,8 +104,9 @@ pub enum Undecodable {
 
 /// Undoes the content coding of a body and reads its events. The undone body comes back beside them.
 ///
-/// The encoding is told by the content type; a body without one is taken as `json` when it is one object
-/// with `events`, else as `ndjson`.
+/// The encoding is told by the content type, and which of those in JSON by the members that each alone has; an object
+/// with none of them is `mapped`. A body without a content type is taken as `json` when it is one object with `events`,
+/// else as `ndjson`.
 ///
 /// # Errors
 /// [`Undecodable`], with the undone body as far as it came to that.
@@ -105,8 +114,9 @@ pub fn decode(head: Head<'_>, body: &Bytes) -> (Bytes, Result<Content, Undecodab
     match inflate(head.content_encoding, body) {
         Ok(plain) => {
             let content = encoding(head, &plain).and_then(|encoding| match encoding {
-                Encoding::Json => json::decode(&plain),
                 Encoding::Ndjson => ndjson::decode(&plain),
+                Encoding::Otlp => otlp::decode_protobuf(&plain),
+                _ => in_json(&plain),
             });
             (plain, content)
         }
@@ -114,7 +124,29 @@ pub fn decode(head: Head<'_>, body: &Bytes) -> (Bytes, Result<Content, Undecodab
     }
 }
 
-/// The encoding that a head and an undone body speak of.
+/// A body of JSON: ours, or a vendor's.
+fn in_json(plain: &[u8]) -> Result<Content, Undecodable> {
+    let whole: Value = serde_json::from_slice(plain).map_err(|error| Undecodable::Json {
+        line: error.line(),
+        column: error.column(),
+    })?;
+    let has = |name: &str| whole.get(name).is_some();
+    if has("resourceLogs") {
+        otlp::decode_json(&whole)
+    } else if has("app_id") {
+        heap::decode(whole)
+    } else if has("api_key") && has("batch") {
+        posthog::decode(whole)
+    } else if has("batch_id") || has("events") || !whole.is_object() {
+        json::decode(whole)
+    } else if has("batch") || (has("event") && (has("anonymousId") || has("userId"))) {
+        segment::decode(whole)
+    } else {
+        mapped::decode(whole)
+    }
+}
+
+/// The encoding that a head and an undone body speak of; of those in JSON, `json`.
 pub(crate) fn encoding(head: Head<'_>, plain: &[u8]) -> Result<Encoding, Undecodable> {
     let Some(full) = head.content_type else {
         return Ok(if json::looks_like(plain) {
@@ -131,6 +163,7 @@ pub(crate) fn encoding(head: Head<'_>, plain: &[u8]) -> Result<Encoding, Undecod
         .to_ascii_lowercase();
     match essence.as_str() {
         "application/json" => Ok(Encoding::Json),
+        "application/x-protobuf" => Ok(Encoding::Otlp),
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Encoding::Ndjson),
         _ => Err(Undecodable::ContentType {
             content_type: full.to_owned(),
