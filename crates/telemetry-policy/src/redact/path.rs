@@ -1,0 +1,157 @@
+//! Absolute paths: of Unix (POSIX.1-2017 §3.2), of Windows (drives and shares, "Naming Files, Paths, and Namespaces"),
+//! `~`, and the subject's home directories wherever they stand.
+//!
+//! A path runs to a blank, a quotation mark, a bracket of `<>` or a bar; over a blank only where another separator
+//! follows within a few words, as in `C:\Program Files\…`. Too much is taken rather than too little.
+
+use super::bytes::{self, ATOM, BLANK, WORD};
+use super::{Hit, Marker, Scan};
+
+/// How many words with blanks between them a path's folder may have.
+const WORDS_OVER_BLANKS: usize = 3;
+
+/// A letter or digit must come so soon: `/.`, `/...` and `/$)` are no names.
+const NAME_WITHIN: usize = 4;
+
+/// A path that begins with `/`, or the subject's home directory.
+pub(super) fn slash(scan: &Scan<'_>, at: usize) -> Option<Hit> {
+    if let Some(length) = scan.subject.home(&scan.bytes[at..]) {
+        return hit(at, end(scan, at, at + length, b'/'));
+    }
+    if at < scan.url_end || !may_begin(scan, at) {
+        return None;
+    }
+    let first = (at..).find(|place| scan.byte(*place) != b'/')?;
+    let named = scan.is(first, ATOM) || matches!(scan.byte(first), b'$' | b'@');
+    if !named || !(first..first + NAME_WITHIN).any(|place| scan.is(place, WORD)) {
+        return None;
+    }
+    let end = end(scan, at, first, b'/');
+    // `</p>` closes a tag.
+    if scan.before(at) == b'<' && !scan.bytes[first..end].contains(&b'/') {
+        return None;
+    }
+    hit(at, end)
+}
+
+/// A path on a drive: `C:\…`, `C:/…`.
+pub(super) fn drive(scan: &Scan<'_>, start: usize, colon: usize) -> Option<Hit> {
+    let letter = colon - 1;
+    if !scan.byte(letter).is_ascii_alphabetic() || !matches!(scan.byte(colon + 1), b'\\' | b'/') {
+        return None;
+    }
+    let before = if letter == start {
+        scan.before(letter)
+    } else {
+        scan.byte(letter - 1)
+    };
+    // `-IC:\include` is an option and its value.
+    let option = letter >= start + 2 && before.is_ascii_alphabetic() && scan.byte(letter - 2) == b'-';
+    if bytes::is(before, WORD) && !option {
+        return None;
+    }
+    hit(letter, end(scan, letter, colon + 2, scan.byte(colon + 1)))
+}
+
+/// A share: `\\server\share`, `\\?\C:\…`, however often the backslashes were escaped.
+pub(super) fn share(scan: &Scan<'_>, at: usize) -> Option<Hit> {
+    if bytes::is(scan.before(at), ATOM) || matches!(scan.before(at), b'\\' | b'/') || at == scan.fresh {
+        return None;
+    }
+    let first = (at..).find(|place| scan.byte(*place) != b'\\')?;
+    if first - at < 2 || !(scan.is(first, ATOM) || scan.byte(first) == b'?') {
+        return None;
+    }
+    let end = end(scan, at, first, b'\\');
+    // `\\d+` is a pattern: a share has a second part.
+    scan.bytes[first..end]
+        .contains(&b'\\')
+        .then(|| hit(at, end))
+        .flatten()
+}
+
+/// A path under a home directory that the shell knows: `~/…`, `~alice/…`.
+pub(super) fn tilde(scan: &Scan<'_>, at: usize) -> Option<Hit> {
+    if bytes::is(scan.before(at), ATOM) || at == scan.fresh {
+        return None;
+    }
+    let slash = bytes::run(scan.bytes, at + 1, ATOM);
+    matches!(scan.byte(slash), b'/' | b'\\')
+        .then(|| hit(at, end(scan, at, slash + 1, scan.byte(slash))))
+        .flatten()
+}
+
+fn hit(start: usize, end: usize) -> Option<Hit> {
+    Some(Hit {
+        start,
+        end,
+        marker: Marker::Path,
+    })
+}
+
+/// Whether a slash here can begin a path: not in `and/or`, `./x`, `**/x`, `)/2`, nor behind another slash or a marker.
+fn may_begin(scan: &Scan<'_>, at: usize) -> bool {
+    let before = scan.before(at);
+    if bytes::is(before, ATOM) {
+        // `-I/usr/include`, `-L/home/…`: one letter after one dash.
+        return before.is_ascii_alphabetic() && at >= 2 && scan.byte(at - 2) == b'-' && {
+            at == 2 || !scan.is(at - 3, ATOM)
+        };
+    }
+    at != scan.fresh && !matches!(before, b'/' | b'\\' | b'*' | b'~' | b')' | b']' | b'}')
+}
+
+/// Where a path ends that begins at `start` and is known to reach to `from`.
+pub(super) fn end(scan: &Scan<'_>, start: usize, from: usize, separator: u8) -> usize {
+    let quote = scan.before(start);
+    let mut at = from;
+    while let Some(&byte) = scan.bytes.get(at) {
+        match byte {
+            b'"' | b'`' | b'<' | b'>' | b'|' => break,
+            // An apostrophe within a name (`Bob's files`), unless it closes what it opened.
+            b'\'' if quote == b'\'' || !scan.is(at + 1, WORD) || !scan.is(at - 1, WORD) => break,
+            b' ' if scan.byte(at - 1) == b'\\' => at += 1,
+            b' ' => match over_blank(scan, at, separator) {
+                Some(next) => at = next,
+                None => break,
+            },
+            _ if bytes::is(byte, BLANK) => break,
+            _ => at += 1,
+        }
+    }
+    while at > from
+        && matches!(
+            scan.byte(at - 1),
+            b'.' | b',' | b';' | b':' | b'!' | b'?' | b')' | b']' | b'}' | b'\''
+        )
+    {
+        at -= 1;
+    }
+    at
+}
+
+/// Where the path goes on behind a blank: at the next separator, if it comes within a few plain words.
+fn over_blank(scan: &Scan<'_>, blank: usize, separator: u8) -> Option<usize> {
+    if matches!(scan.byte(blank - 1), b',' | b';' | b':' | b'!' | b'?' | b'.') {
+        return None;
+    }
+    let mut at = blank;
+    for _ in 0..WORDS_OVER_BLANKS {
+        let word = at + 1;
+        if matches!(scan.byte(word), b'/' | b'\\' | b'-' | b'~' | b'=' | b'&') {
+            return None;
+        }
+        at = word;
+        loop {
+            match scan.byte(at) {
+                byte if byte == separator => return Some(at),
+                b' ' if at > word => break,
+                // The end, a quotation mark, or the next thing in a list or sentence.
+                0 | b'"' | b'\'' | b'`' | b'<' | b'>' | b'|' | b':' | b';' | b'=' => return None,
+                byte if bytes::is(byte, BLANK) => return None,
+                _ => at += 1,
+            }
+        }
+    }
+    None
+}

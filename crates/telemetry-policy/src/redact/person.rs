@@ -1,0 +1,146 @@
+//! Who a string may be about: names and home directories that the caller knows.
+
+use super::bytes::{self, WORD};
+use super::{Hit, Marker, Scan, secret, table};
+
+/// Shorter names are not looked for: they are words of every language, and would hide more than they protect.
+const SHORTEST_NAME: usize = 4;
+
+/// Who the strings are about: the names and home directories that are looked for in them, found in any case of ASCII
+/// letters. Made once, used for every event of that user.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    names: Vec<Box<[u8]>>,
+    homes: Vec<Box<[u8]>>,
+    /// Which bytes a name begins with.
+    initial: [bool; 256],
+    /// For each first byte of a word the second ones (a bit each) with which something goes on that is looked for.
+    pairs: Box<[u128; 256]>,
+}
+
+impl Default for Subject {
+    /// Nobody: the rules that need no name still hold.
+    fn default() -> Self {
+        Self::new([], [])
+    }
+}
+
+impl Subject {
+    /// From the user's names (login, full name) and home directories, as they are written.
+    ///
+    /// Ignored are names of fewer than four characters, those of [`table::EVERYONE`], which images and installers give
+    /// to everybody, and homes that are a whole disk.
+    #[must_use]
+    pub fn new<'s>(
+        names: impl IntoIterator<Item = &'s str>,
+        homes: impl IntoIterator<Item = &'s str>,
+    ) -> Self {
+        let names: Vec<Box<[u8]>> = names
+            .into_iter()
+            .map(str::trim)
+            .filter(|name| name.chars().count() >= SHORTEST_NAME)
+            .map(str::to_ascii_lowercase)
+            .filter(|name| !table::EVERYONE.contains(&name.as_str()))
+            .map(|name| name.into_bytes().into())
+            .collect();
+        let homes = homes
+            .into_iter()
+            .map(|home| home.trim_end_matches(['/', '\\']))
+            .filter(|home| home.len() > 1 && !home.ends_with(':'))
+            .map(|home| home.bytes().map(folded).collect())
+            .collect();
+        let mut initial = [false; 256];
+        let mut pairs = Box::new(secret::SECOND);
+        for name in &names {
+            for first in [name[0], name[0].to_ascii_uppercase()] {
+                initial[usize::from(first)] = true;
+            }
+        }
+        for word in names
+            .iter()
+            .map(|name| &**name)
+            .chain(table::SCHEMES.map(str::as_bytes))
+        {
+            for first in [word[0], word[0].to_ascii_uppercase()] {
+                for second in [word[1], word[1].to_ascii_uppercase()] {
+                    pairs[usize::from(first)] |= bit(second);
+                }
+            }
+        }
+        Self {
+            names,
+            homes,
+            initial,
+            pairs,
+        }
+    }
+
+    /// Whether this text begins with what may be a name, a key or the scheme of a header.
+    #[inline]
+    pub(super) fn may_begin(&self, text: &[u8]) -> bool {
+        let &[first, second, ..] = text else {
+            return false;
+        };
+        self.pairs[usize::from(first)] & bit(second) != 0 && self.begins(text)
+    }
+
+    /// The same, word by word.
+    fn begins(&self, text: &[u8]) -> bool {
+        let any_case =
+            |word: &[u8]| text.len() >= word.len() && text[..word.len()].eq_ignore_ascii_case(word);
+        secret::may_begin(text)
+            || table::SCHEMES.iter().any(|scheme| any_case(scheme.as_bytes()))
+            || self.names.iter().any(|name| any_case(name))
+    }
+
+    /// How long the home directory is that begins here, if one does.
+    pub(super) fn home(&self, text: &[u8]) -> Option<usize> {
+        self.homes
+            .iter()
+            .filter(|home| {
+                text.len() >= home.len()
+                    && text.iter().zip(home.iter()).all(|(byte, want)| folded(*byte) == *want)
+                    // `/home/alice2` is somebody else's.
+                    && !text.get(home.len()).is_some_and(|next| bytes::is(*next, WORD))
+            })
+            .map(|home| home.len())
+            .max()
+    }
+}
+
+/// One bit for each ASCII byte; the first one for all the others.
+fn bit(byte: u8) -> u128 {
+    1 << if byte < 0x80 { byte } else { 0 }
+}
+
+/// Both slashes are one, and so are both cases: Windows compares so, and elsewhere it does no harm.
+fn folded(byte: u8) -> u8 {
+    if byte == b'\\' {
+        b'/'
+    } else {
+        byte.to_ascii_lowercase()
+    }
+}
+
+/// A name of the subject's as whole words: no letter or digit before or after it. (`alice_2024` has one, `malice` not.)
+pub(super) fn user(scan: &Scan<'_>, at: usize) -> Option<Hit> {
+    if !scan.subject.initial[usize::from(scan.bytes[at])] || bytes::is(scan.before(at), WORD) {
+        return None;
+    }
+    let rest = &scan.bytes[at..];
+    scan.subject
+        .names
+        .iter()
+        .filter(|name| {
+            rest.len() >= name.len()
+                && rest[..name.len()].eq_ignore_ascii_case(name)
+                && !scan.is(at + name.len(), WORD)
+        })
+        .map(|name| name.len())
+        .max()
+        .map(|length| Hit {
+            start: at,
+            end: at + length,
+            marker: Marker::User,
+        })
+}
