@@ -3,6 +3,7 @@
 //! files are handed in as text, the time as a number.
 
 pub mod admit;
+pub mod agreed;
 pub mod consent_file;
 mod endpoint;
 pub mod gather;
@@ -16,10 +17,13 @@ pub mod policy_file;
 pub mod redact;
 mod toml_lines;
 mod tool_file;
+pub mod widens;
 
 pub use admit::{Admission, admit};
+pub use agreed::Agreed;
 pub use consent_file::UserConsent;
 pub use machine::Machine;
 pub use manifest::{Manifest, Origin};
 pub use opt_out::{OptOuts, Variables};
 pub use policy::{Policy, Reach, Registered, Tool};
+pub use widens::widens;

@@ -64,10 +64,14 @@ pub struct Manifest {
     pub consent: ToolDefault,
     /// The name of a destination in the config; `None`: `defaults.destination`.
     pub destination: Option<String>,
-    /// What must be shown first.
+    /// Whether something must be shown first.
     pub notice: Notice,
+    /// What is shown.
+    pub notice_text: Option<String>,
     /// Variables and files of the tool's own that count as an answer.
     pub opt_outs: OptOuts,
+    /// As it was written: what a person agreed to is kept as this text (see [`widens`](crate::widens)).
+    pub text: String,
 }
 
 /// Keys that this version reads.
@@ -111,7 +115,9 @@ impl Manifest {
             consent: ToolDefault::OptIn,
             destination: None,
             notice: Notice::None,
+            notice_text: None,
             opt_outs: OptOuts::default(),
+            text: text.to_owned(),
         };
         let mut events_any = false;
         for (key, value) in document.table.get_ref() {
@@ -153,7 +159,7 @@ impl Manifest {
                 ("events", Some("any")) => events_any = true,
                 ("events", _) => wrong("\"any\" (this version cannot enforce listed events yet)"),
                 ("notice" | "notice_required", Some("tool")) => manifest.notice = Notice::ByTool,
-                ("notice", Some(_)) => {}
+                ("notice", Some(text)) => manifest.notice_text = Some(text.to_owned()),
                 ("notice", None) => wrong("a string"),
                 ("notice_required", _) => match found {
                     DeValue::Boolean(true) => manifest.notice = Notice::Required,

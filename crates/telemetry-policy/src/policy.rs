@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use telemetry_protocol::consent::{Decision, Fact, Layer, ToolDefault, Verdict, decide};
 
+use crate::agreed::Agreed;
 use crate::consent_file::UserConsent;
 use crate::machine::Machine;
 use crate::manifest::{Manifest, Notice, Origin};
 use crate::opt_out::{OptOuts, Variables};
+use crate::widens::{asks_again, widens};
 
 /// A manifest in force, and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +60,10 @@ pub struct Tool {
     pub destination: Arc<str>,
     /// Grows with each withdrawal; rows accepted under an older one are not sent (I3).
     pub epoch: u64,
-    /// Declined by `notice` until it was shown.
+    /// Declined by `notice` until it was shown, or the person was asked.
     pub notice_missing: bool,
+    /// What the manifest lets through beyond what this person agreed to, in words.
+    pub wider: Vec<String>,
 }
 
 impl Tool {
@@ -105,8 +109,8 @@ pub struct Parts {
     pub addresses: Arc<BTreeMap<String, String>>,
     /// `defaults.unregistered_tools = "refuse"`.
     pub refuse_unregistered: bool,
-    /// Tools whose notice was shown.
-    pub noticed: BTreeSet<String>,
+    /// What this person was told and agreed to.
+    pub agreed: Agreed,
     /// Current epochs; absent: 1.
     pub epochs: BTreeMap<String, u64>,
 }
@@ -235,6 +239,15 @@ fn resolve(parts: &Parts, name: &str) -> Tool {
         ),
         Some(r) => (r.manifest.consent, r.source.clone()),
     };
+    let manifest = registered.map(|r| &r.manifest);
+    let wider = match (manifest, parts.agreed.manifests.get(name)) {
+        (Some(new), Some(Some(old))) => widens(old, new),
+        (Some(_), Some(None)) => vec!["what was agreed to cannot be read".to_owned()],
+        _ => Vec::new(),
+    };
+    let shown = parts.agreed.noticed.contains(name);
+    let unseen = manifest.is_some_and(|m| m.notice == Notice::Required) && !shown;
+    let unasked = !wider.is_empty() && manifest.is_some_and(asks_again);
     Tool {
         decision: decide(&facts, default, &default_source),
         facts,
@@ -242,8 +255,8 @@ fn resolve(parts: &Parts, name: &str) -> Tool {
         default_source,
         destination: Arc::from(destination),
         epoch: parts.epochs.get(name).copied().unwrap_or(1),
-        notice_missing: registered.is_some_and(|r| r.manifest.notice == Notice::Required)
-            && !parts.noticed.contains(name),
+        notice_missing: unseen || unasked,
+        wider,
     }
 }
 
@@ -317,7 +330,23 @@ mod tests {
         let mut parts =
             parts("name = \"t\"\nevents = \"any\"\nconsent = \"opt-out\"\nnotice_required = true");
         assert!(!Policy::new(parts.clone()).tool_with_rows("t").allowed());
-        parts.noticed.insert("t".into());
+        parts.agreed.noticed.insert("t".into());
+        assert!(Policy::new(parts).tool_with_rows("t").allowed());
+    }
+
+    #[test]
+    fn a_manifest_that_got_wider_than_what_was_agreed_to_asks_again() {
+        let mut parts = parts("name = \"t\"\nevents = \"any\"\nconsent = \"opt-out\"");
+        let agreed = |text: &str| Agreed {
+            manifests: BTreeMap::from([("t".to_owned(), Manifest::parse(text).ok())]),
+            ..Agreed::default()
+        };
+        parts.agreed = agreed("what cannot be read");
+        assert!(Policy::new(parts.clone()).tool_with_rows("t").notice_missing);
+        parts.agreed = agreed("name = \"t\"\nevents = \"any\"\nconsent = \"opt-in\"");
+        let tool = Policy::new(parts.clone()).tool_with_rows("t");
+        assert!(tool.notice_missing && tool.reach() == Reach::Nobody && tool.wider.len() == 1);
+        parts.agreed = agreed("name = \"t\"\nevents = \"any\"\nconsent = \"opt-out\"");
         assert!(Policy::new(parts).tool_with_rows("t").allowed());
     }
 

@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod consent;
+pub mod consent_log;
 pub mod event;
 pub mod json;
 pub mod limits;

@@ -1,13 +1,16 @@
 //! The control requests: lines with an `op` (PROTOCOL.md, "Control").
 
+mod keys;
+
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use self::keys::Keys;
 use crate::PROTOCOL;
 use crate::event::Rejected;
-use crate::limits::is_tool_name;
+use crate::limits::MAX_KEY;
 use crate::reason::ErrorCode;
 
 /// What a `queue` request asks for.
@@ -74,6 +77,15 @@ pub enum Control {
     Consent {
         action: ConsentAction,
         tool: Option<String>,
+        /// The project that denies, as its events name it: `deny` is about its rows alone then.
+        project: Option<String>,
+        limit: Option<u64>,
+    },
+    Identity {
+        tool: Option<String>,
+    },
+    Forget {
+        tool: Option<String>,
     },
     Tools {
         tool: Option<String>,
@@ -82,6 +94,8 @@ pub enum Control {
         action: QueueAction,
         filter: RowFilter,
         limit: Option<u64>,
+        /// Lines of lists have the events' bodies too.
+        bodies: bool,
         all_users: bool,
     },
     Sent {
@@ -105,7 +119,7 @@ pub enum Control {
     },
 }
 
-/// What a `consent` request asks for (so far: the user's own word and what follows from it).
+/// What a `consent` request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the words of CONSENT.md")]
 pub enum ConsentAction {
@@ -115,12 +129,13 @@ pub enum ConsentAction {
     Deny,
     Reset,
     Noticed,
+    Log,
 }
 
 /// Every `op`, as `unknown_op` lists them.
 pub const OPS: &[&str] = &[
-    "hello", "register", "status", "metrics", "flush", "pause", "resume", "consent", "tools", "queue",
-    "sent", "tail", "config", "doctor", "reload", "stop",
+    "hello", "register", "status", "metrics", "flush", "pause", "resume", "consent", "tools", "identity",
+    "forget", "queue", "sent", "tail", "config", "doctor", "reload", "stop",
 ];
 
 impl Control {
@@ -158,10 +173,9 @@ impl Control {
             "resume" => Self::Resume {
                 destination: keys.owned("destination")?,
             },
-            "consent" => Self::Consent {
-                action: keys.consent_action()?,
-                tool: keys.tool()?,
-            },
+            "consent" => Self::consent(&keys)?,
+            "identity" => Self::Identity { tool: keys.tool()? },
+            "forget" => Self::Forget { tool: keys.tool()? },
             "tools" => Self::tools(&keys)?,
             "queue" => Self::Queue {
                 action: keys.queue_action()?,
@@ -171,6 +185,7 @@ impl Control {
                     id: keys.id()?,
                 },
                 limit: keys.number("limit")?,
+                bodies: keys.flag("bodies")?,
                 all_users: keys.flag("all_users")?,
             },
             "sent" => Self::Sent {
@@ -226,11 +241,16 @@ impl Control {
             | Self::Tools { .. }
             | Self::Sent { .. }
             | Self::Tail { .. }
+            | Self::Identity { .. }
             | Self::Config
             | Self::Doctor { .. } => true,
-            Self::Consent { action, .. } => matches!(action, ConsentAction::Show | ConsentAction::Explain),
+            Self::Consent { action, .. } => matches!(
+                action,
+                ConsentAction::Show | ConsentAction::Explain | ConsentAction::Log
+            ),
             Self::Queue { action, .. } => !matches!(action, QueueAction::Requeue | QueueAction::Purge),
             Self::Register { .. }
+            | Self::Forget { .. }
             | Self::Flush { .. }
             | Self::Pause { .. }
             | Self::Resume { .. }
@@ -253,6 +273,28 @@ impl Control {
         })
     }
 
+    /// A project denies for one tool, whose file it was; nothing else is said of a project here.
+    fn consent(keys: &Keys<'_>) -> Result<Self, Rejected> {
+        let (action, tool) = (keys.consent_action()?, keys.tool()?);
+        let project = keys.owned("project")?;
+        let key = project.as_deref();
+        if key.is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
+            return Err(keys.wrong("project", "a string of 1 to 256 bytes"));
+        }
+        if key.is_some() && action == ConsentAction::Deny && tool.is_none() {
+            return Err(Rejected::key("tool", "the tool that the project denies", None));
+        }
+        if key.is_some() && matches!(action, ConsentAction::Allow | ConsentAction::Reset) {
+            return Err(keys.wrong("project", "none: what a project allows stands in its own files"));
+        }
+        Ok(Self::Consent {
+            action,
+            tool,
+            project,
+            limit: keys.number("limit")?,
+        })
+    }
+
     fn tools(keys: &Keys<'_>) -> Result<Self, Rejected> {
         match keys.text("action", LIST_OR_SHOW)? {
             None | Some("list") => Ok(Self::Tools { tool: None }),
@@ -266,99 +308,6 @@ impl Control {
 }
 
 const LIST_OR_SHOW: &str = "\"list\" or \"show\"";
-const QUEUE_ACTIONS: &str = "\"list\", \"show\", \"next_batch\", \"purge\", \"parked\" or \"requeue\"";
-const CONSENT_ACTIONS: &str = "\"show\", \"explain\", \"allow\", \"deny\", \"reset\" or \"noticed\"";
-
-struct Keys<'a>(&'a Map<String, Value>);
-
-impl<'a> Keys<'a> {
-    fn wrong(&self, key: &str, expected: &str) -> Rejected {
-        let raw = self.0.get(key).map(Value::to_string);
-        Rejected::key(key, expected, raw.as_deref())
-    }
-
-    fn present(&self, key: &str) -> Option<&'a Value> {
-        self.0.get(key).filter(|value| !value.is_null())
-    }
-
-    fn text(&self, key: &str, expected: &str) -> Result<Option<&'a str>, Rejected> {
-        match self.present(key) {
-            None => Ok(None),
-            Some(value) => value.as_str().map(Some).ok_or_else(|| self.wrong(key, expected)),
-        }
-    }
-
-    fn owned(&self, key: &str) -> Result<Option<String>, Rejected> {
-        Ok(self.text(key, "a string")?.map(ToOwned::to_owned))
-    }
-
-    fn required(&self, key: &str, expected: &str) -> Result<&'a str, Rejected> {
-        self.text(key, expected)?.ok_or_else(|| self.wrong(key, expected))
-    }
-
-    fn flag(&self, key: &str) -> Result<bool, Rejected> {
-        match self.present(key) {
-            None => Ok(false),
-            Some(value) => value.as_bool().ok_or_else(|| self.wrong(key, "true or false")),
-        }
-    }
-
-    fn number(&self, key: &str) -> Result<Option<u64>, Rejected> {
-        match self.present(key) {
-            None => Ok(None),
-            Some(value) => value
-                .as_u64()
-                .map(Some)
-                .ok_or_else(|| self.wrong(key, "a whole number, not negative")),
-        }
-    }
-
-    fn millis(&self, key: &str) -> Result<Option<Duration>, Rejected> {
-        Ok(self.number(key)?.map(Duration::from_millis))
-    }
-
-    fn tool(&self) -> Result<Option<String>, Rejected> {
-        const TOOL: &str = "a string like [a-z0-9][a-z0-9._-]{0,63}";
-        match self.text("tool", TOOL)? {
-            None => Ok(None),
-            Some(name) if is_tool_name(name) => Ok(Some(name.to_owned())),
-            Some(_) => Err(self.wrong("tool", TOOL)),
-        }
-    }
-
-    fn id(&self) -> Result<Option<Uuid>, Rejected> {
-        match self.text("id", "a UUID")? {
-            None => Ok(None),
-            Some(text) => Uuid::try_parse(text)
-                .map(Some)
-                .map_err(|_| self.wrong("id", "a UUID")),
-        }
-    }
-
-    fn queue_action(&self) -> Result<QueueAction, Rejected> {
-        Ok(match self.required("action", QUEUE_ACTIONS)? {
-            "list" => QueueAction::List,
-            "show" => QueueAction::Show(self.id()?.ok_or_else(|| self.wrong("id", "the event's id"))?),
-            "next_batch" => QueueAction::NextBatch,
-            "parked" => QueueAction::Parked,
-            "requeue" => QueueAction::Requeue,
-            "purge" => QueueAction::Purge,
-            _ => return Err(self.wrong("action", QUEUE_ACTIONS)),
-        })
-    }
-
-    fn consent_action(&self) -> Result<ConsentAction, Rejected> {
-        Ok(match self.required("action", CONSENT_ACTIONS)? {
-            "show" => ConsentAction::Show,
-            "explain" => ConsentAction::Explain,
-            "allow" => ConsentAction::Allow,
-            "deny" => ConsentAction::Deny,
-            "reset" => ConsentAction::Reset,
-            "noticed" => ConsentAction::Noticed,
-            _ => return Err(self.wrong("action", CONSENT_ACTIONS)),
-        })
-    }
-}
 
 #[cfg(test)]
 mod tests;

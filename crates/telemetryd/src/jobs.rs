@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use telemetry_protocol::time::Rfc3339;
@@ -110,7 +111,13 @@ async fn purge(world: &World) -> Result<(), Failure> {
     let loaded = world.load()?;
     let (queue, owner, _) = open_queue(world, &loaded.checked)?;
     let known = known_tools(&queue).await?;
-    let consent = Consent::open(world.places.clone(), &world.variables, &loaded.checked, &known);
+    let consent = Consent::open(
+        world.places.clone(),
+        &world.variables,
+        &loaded.checked,
+        &known,
+        Arc::clone(&world.clock),
+    );
     let purged = control::purge_withdrawn_at_start(&queue, &consent, world.clock.now()).await?;
     drop(queue);
     owner.close()?;

@@ -127,6 +127,7 @@ async fn live(
         &world.variables,
         &checked,
         &known,
+        Arc::clone(&world.clock),
     ));
     // Before the socket is there and before anything is sent: what was withdrawn while nobody ran.
     let purged = crate::control::purge_withdrawn_at_start(&queue, &consent, world.clock.now()).await?;

@@ -94,7 +94,13 @@ impl Way {
             probe: None,
         };
         let (queue, owner, _) = telemetry_queue::open(options, laptop.now()).unwrap();
-        let consent = Arc::new(Consent::open(places, &Arc::default(), &checked, &Known::new()));
+        let consent = Arc::new(Consent::open(
+            places,
+            &Arc::default(),
+            &checked,
+            &Known::new(),
+            laptop.clone(),
+        ));
         let (ender, phase) = Ender::new();
         let (settings, reader) = watch::channel(checked);
         let shared = flush::Shared {

@@ -69,6 +69,20 @@ impl Epochs {
         self.tools.contains_key(tool)
     }
 
+    /// Tools whose withdrawals start epochs.
+    #[must_use]
+    pub fn tools(&self) -> BTreeSet<String> {
+        self.tools.keys().cloned().collect()
+    }
+
+    /// Starts a new epoch of `tool`, if it is known: what was taken before is not sent.
+    pub fn begin(&mut self, tool: &str) {
+        if let Some(known) = self.tools.get_mut(tool) {
+            known.epoch += 1;
+            self.dirty = true;
+        }
+    }
+
     /// Starts a new epoch for each known tool that reaches fewer than before, or somebody after nobody. Returns
     /// whether one reaches fewer.
     pub fn settle(&mut self, policy: &Policy) -> bool {

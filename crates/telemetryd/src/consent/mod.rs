@@ -5,11 +5,15 @@
 //! A user's daemon knows one person; a machine-wide one knows each by the uid of the socket's credentials
 //! (I13).
 
+mod changes;
 pub mod epochs;
 mod eyes;
+mod inner;
+mod kept;
 pub mod manifests;
 mod person;
 mod policies;
+mod projects;
 mod stamp;
 mod watcher;
 
@@ -18,20 +22,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use telemetry_policy::policy::Override;
 use telemetry_policy::policy_file::At;
-use telemetry_policy::{Policy, Registered, Variables, gather, own_files};
+use telemetry_policy::{Policy, Variables, gather};
 use telemetry_protocol::consent::Fact;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+pub use self::changes::How;
 pub use self::eyes::Eyes;
+use self::inner::Inner;
 use self::manifests::ManifestProblem;
 use self::person::{Common, Files, Person, everything_off};
 pub use self::policies::Policies;
 use self::policies::person_of;
 use self::stamp::{Stamp, manifest_stamps, stamps};
-use crate::config::{Checked, Mode, Places, Unregistered};
+use crate::clock::Clock;
+use crate::config::{Checked, Mode, Places};
 
 /// People whose policy is kept at hand (I6); who is not among them is read again when somebody asks. As many
 /// as may be connected by default.
@@ -45,88 +51,18 @@ const NAMES: usize = 256;
 pub type Known = BTreeMap<u32, BTreeSet<String>>;
 
 /// The room's door. Cheap to ask, by anybody who is about to take or send something.
-#[derive(Debug)]
 pub struct Consent {
     places: Places,
+    clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
     changes: watch::Sender<Arc<Policies>>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    stamps: Vec<Stamp>,
-    /// The tools' own user-wide files, in which a user's daemon finds answers too.
-    user_files: Vec<PathBuf>,
-    /// Of the directories that hold manifests: a file that came or went shows there.
-    manifest_stamps: Vec<Stamp>,
-    common: Common,
-    problems: Vec<ManifestProblem>,
-    people: BTreeMap<u32, Person>,
-    /// How often somebody asked.
-    asked: u64,
-}
-
-impl Inner {
-    /// Reads the manifests anew. One with a mistake in it stays what it was before the mistake.
-    fn read_manifests(&mut self, places: &Places) {
-        let (mut manifests, problems) = manifests::load(places);
-        if problems != self.problems {
-            manifests::report(&problems);
-        }
-        for problem in &problems {
-            let tool = problem.file.file_stem().unwrap_or_default().to_string_lossy();
-            if let Some(old) = self.common.manifests.get(&*tool) {
-                manifests.entry(tool.into_owned()).or_insert_with(|| old.clone());
-            }
-        }
-        self.take_manifests(manifests, problems);
-    }
-
-    fn take_manifests(&mut self, manifests: BTreeMap<String, Registered>, problems: Vec<ManifestProblem>) {
-        let home = self.common.home.as_deref();
-        self.user_files = home.map_or_else(Vec::new, |home| own_files::user_files(&manifests, home));
-        self.common.manifests = Arc::new(manifests);
-        self.problems = problems;
-    }
-
-    /// What the config adds.
-    fn take_config(&mut self, checked: &Checked) {
-        let overrides = checked.tools.iter().map(|(name, tool)| {
-            let destination = tool.destination.as_deref().map(ToOwned::to_owned);
-            let (disabled, opt_in) = (!tool.enabled, tool.opt_in);
-            (
-                name.clone(),
-                Override {
-                    destination,
-                    disabled,
-                    opt_in,
-                },
-            )
-        });
-        self.common.overrides = overrides.collect();
-        let destinations = checked.destinations.values();
-        let addresses = destinations.map(|d| (d.name.to_string(), d.url.clone()));
-        self.common.addresses = Arc::new(addresses.collect());
-        self.common.default_destination = checked.defaults.destination.to_string();
-        self.common.refuse_unregistered = checked.defaults.unregistered_tools == Unregistered::Refuse;
-    }
-
-    /// Makes everybody's policy anew.
-    fn renew(&mut self) {
-        for person in self.people.values_mut() {
-            person.renew(&self.common);
-        }
-    }
-
-    /// Room for one more: who was asked about longest ago is forgotten, as far as the disk remembers.
-    fn make_room(&mut self) {
-        while self.people.len() >= PEOPLE {
-            let saved = self.people.iter().filter(|(_, person)| !person.unsaved());
-            let Some(uid) = saved.min_by_key(|(_, person)| person.asked).map(|(uid, _)| *uid) else {
-                return;
-            };
-            self.people.remove(&uid);
-        }
+impl std::fmt::Debug for Consent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consent")
+            .field("places", &self.places)
+            .finish_non_exhaustive()
     }
 }
 
@@ -134,7 +70,13 @@ impl Consent {
     /// Reads everything once. `known`: the tools that have rows in the queue. What was on when the last daemon
     /// ended and is off now was withdrawn while nobody looked.
     #[must_use]
-    pub fn open(places: Places, variables: &Arc<Variables>, checked: &Checked, known: &Known) -> Self {
+    pub fn open(
+        places: Places,
+        variables: &Arc<Variables>,
+        checked: &Checked,
+        known: &Known,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         // A machine-wide daemon never looks into a home (I13).
         let home = variables.get("HOME").map(PathBuf::from);
         let home = home.filter(|home| places.mode == Mode::User && home.is_absolute());
@@ -151,6 +93,7 @@ impl Consent {
             people: BTreeMap::new(),
             asked: 0,
         };
+        inner.now(clock.now().wall_ms, How::Found);
         inner.take_config(checked);
         inner.read_manifests(&places);
         let mode = places.mode;
@@ -159,6 +102,7 @@ impl Consent {
             inner: Mutex::new(inner),
             changes: watch::Sender::new(Arc::new(Policies { mode, people })),
             places,
+            clock,
         };
         {
             let mut inner = consent.lock();
@@ -186,6 +130,10 @@ impl Consent {
     /// The policy for this uid, now: the files were looked at in this call.
     #[must_use]
     pub fn of(&self, uid: u32) -> Arc<Policy> {
+        self.looked_at(uid, How::File)
+    }
+
+    fn looked_at(&self, uid: u32, how: How) -> Arc<Policy> {
         let uid = person_of(self.places.mode, uid);
         let manifest_stamps = manifest_stamps(&self.places);
         let files = Files::of(&self.places, uid);
@@ -194,11 +142,15 @@ impl Consent {
         let inner = &mut *inner;
         let mut changed = inner.manifest_stamps != manifest_stamps;
         if changed {
+            inner.now(self.now(), How::Manifest);
             inner.manifest_stamps = manifest_stamps;
             inner.read_manifests(&self.places);
         }
         let stamps = stamps(&self.places, &inner.user_files);
         if changed || inner.stamps != stamps {
+            if inner.stamps != stamps {
+                inner.now(self.now(), How::File);
+            }
             inner.stamps = stamps;
             self.look_at_machine(inner);
             inner.renew();
@@ -211,6 +163,7 @@ impl Consent {
         let person = match inner.people.entry(uid) {
             Entry::Occupied(place) => place.into_mut(),
             Entry::Vacant(place) => {
+                (inner.common.at_ms, inner.common.how) = (self.now(), How::Found);
                 let person = Person::meet(files, &inner.common, &BTreeSet::new());
                 // What was withdrawn while this person was out of mind has to be erased now.
                 changed |= person.withdrew;
@@ -220,6 +173,7 @@ impl Consent {
         person.asked = inner.asked;
         if !person.is_current(own) {
             let before = everything_off(&person.policy);
+            (inner.common.at_ms, inner.common.how) = (self.now(), how);
             person.renew(&inner.common);
             self.say(before.as_ref(), everything_off(&person.policy).as_ref(), false);
             changed = true;
@@ -243,6 +197,7 @@ impl Consent {
     /// Reads every file again: one that was edited in its place does not show in its directory.
     fn read_again(&self) {
         let mut inner = self.lock();
+        inner.now(self.now(), How::File);
         inner.manifest_stamps = manifest_stamps(&self.places);
         inner.read_manifests(&self.places);
         self.look_at_all(&mut inner);
@@ -274,6 +229,7 @@ impl Consent {
             return Err(problems);
         }
         let mut inner = self.lock();
+        inner.now(self.now(), How::Manifest);
         inner.take_config(checked);
         inner.take_manifests(manifests, problems);
         inner.manifest_stamps = manifest_stamps;
@@ -311,23 +267,15 @@ impl Consent {
                 ));
             }
         }
+        if let (Some(tool), Some(true)) = (tool, word) {
+            self.with(uid, |person, _| person.agree(tool)).transpose()?;
+        }
         person::edit(&files.consent, tool, word)?;
-        Ok(self.of(uid))
+        Ok(self.looked_at(uid, How::Command))
     }
 
-    /// The notice of `tool` was shown to this uid.
-    ///
-    /// # Errors
-    /// When the marker cannot be written.
-    pub fn notice_shown(&self, uid: u32, tool: &str) -> Result<(), String> {
-        // So that the person is known.
-        let _ = self.of(uid);
-        let inner = &mut *self.lock();
-        if let Some(person) = inner.people.get_mut(&person_of(self.places.mode, uid)) {
-            person.notice_shown(tool, &inner.common)?;
-        }
-        self.publish(inner);
-        Ok(())
+    fn now(&self) -> i64 {
+        self.clock.now().wall_ms
     }
 
     /// A tool brings its own manifest.
@@ -338,6 +286,7 @@ impl Consent {
         let mut inner = self.lock();
         let done = manifests::register(&self.places.state, &inner.common.manifests, name, text)?;
         if done == manifests::Registration::Registered {
+            inner.now(self.now(), How::Manifest);
             inner.manifest_stamps = manifest_stamps(&self.places);
             inner.read_manifests(&self.places);
             inner.renew();

@@ -1,30 +1,43 @@
-//! `consent` and `register`: the user's own word, and the manifests that tools bring.
+//! `consent` and `register`: the user's own word, a project's, and the manifests that tools bring.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use telemetry_policy::{Manifest, Policy, Reach, Tool};
-use telemetry_protocol::consent::Verdict;
+use telemetry_protocol::consent::{Layer, Verdict};
+use telemetry_protocol::consent_log::Change;
 use telemetry_protocol::reason::ErrorCode;
 use telemetry_protocol::request::ConsentAction;
 use telemetry_queue::{Filter, Moment, PurgeReason, Purged, Queue, QueueError};
+use tracing::info;
 
 use super::{Service, end, refuse};
 use crate::config::Mode;
-use crate::consent::{Consent, Policies};
+use crate::consent::{Consent, How, Policies};
 use crate::ingest::{Answers, Ended};
+
+/// What a request about consent is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct About<'r> {
+    pub(super) tool: Option<&'r str>,
+    /// The project that denies, as its events name it.
+    pub(super) project: Option<&'r str>,
+    pub(super) limit: Option<u64>,
+}
 
 impl Service {
     pub(super) async fn consent(
         &self,
         action: ConsentAction,
-        tool: Option<&str>,
+        about: About<'_>,
         uid: u32,
         out: &mut Answers,
     ) -> Result<(), Ended> {
+        let tool = about.tool;
         let word = match action {
             ConsentAction::Show | ConsentAction::Explain => return self.explain(tool, uid, out).await,
+            ConsentAction::Log => return self.consent_log(tool, about.limit, uid, out).await,
             ConsentAction::Noticed => {
                 let Some(tool) = tool else {
                     out.error(
@@ -42,7 +55,12 @@ impl Service {
                 };
             }
             ConsentAction::Allow => Some(true),
-            ConsentAction::Deny => Some(false),
+            ConsentAction::Deny => {
+                if let (Some(tool), Some(project)) = (tool, about.project) {
+                    return self.project_denies(tool, project, uid, out).await;
+                }
+                Some(false)
+            }
             ConsentAction::Reset => None,
         };
         let cancelled = self.counters.cancelled.get();
@@ -76,11 +94,79 @@ impl Service {
             Mode::User => None,
             Mode::System => Some(uid),
         };
-        purge_below(&self.queue, whose, self.clock.now(), |_, tool| {
+        purge_below(&self.queue, &self.consent, whose, self.clock.now(), |_, tool| {
             let tool = policy.tool_with_rows(tool);
             covered_from(&tool, tool.epoch + 1)
         })
         .await
+    }
+
+    /// A client met the denial of a project: what is queued of it goes, and nothing else changes. Whose file it was only
+    /// the client has seen, so only the caller's own rows are meant (I13).
+    async fn project_denies(
+        &self,
+        tool: &str,
+        project: &str,
+        uid: u32,
+        out: &mut Answers,
+    ) -> Result<(), Ended> {
+        let cancelled = self.counters.cancelled.get();
+        let mut purged = Purged::default();
+        if let Some(id) = self.consent.known_project(uid, tool, project) {
+            let filter = Filter {
+                uid: Some(uid),
+                tool: Some(Arc::from(tool)),
+                project: Some(id),
+                ..Filter::default()
+            };
+            match self
+                .queue
+                .purge(filter, PurgeReason::Consent, self.clock.now())
+                .await
+            {
+                Ok(done) => purged = done,
+                Err(error) => {
+                    refuse(&error, out);
+                    return Ok(());
+                }
+            }
+        }
+        let rows = purged.queued + purged.parked;
+        if rows + purged.sent_bodies > 0 {
+            info!(rows, "a project has denied: its rows are erased");
+            let change = Change {
+                tool: Some(tool.to_owned()),
+                by: Layer::Project.as_str().to_owned(),
+                purged: rows,
+                sent_bodies: purged.sent_bodies,
+                ..Change::default()
+            };
+            self.consent.note(uid, change, How::Project);
+        }
+        let line = json!({
+            "ok": true, "status": "purged", "purged": rows, "sent_bodies": purged.sent_bodies,
+            "cancelled": self.counters.cancelled.get() - cancelled,
+            "reached": [self.socket.display().to_string()], "not_reached": [],
+        });
+        out.line(&line).await
+    }
+
+    /// The changes of the caller's consent, oldest first; of many the newest.
+    async fn consent_log(
+        &self,
+        tool: Option<&str>,
+        limit: Option<u64>,
+        uid: u32,
+        out: &mut Answers,
+    ) -> Result<(), Ended> {
+        let mut changes = self.consent.log(uid);
+        changes.retain(|change| tool.is_none() || change.tool.is_none() || change.tool.as_deref() == tool);
+        let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let newest = changes.len().saturating_sub(most);
+        for change in changes.iter().skip(newest) {
+            out.line(&change.json()).await?;
+        }
+        out.line(&end((changes.len() - newest) as u64)).await
     }
 
     async fn explain(&self, tool: Option<&str>, uid: u32, out: &mut Answers) -> Result<(), Ended> {
@@ -140,7 +226,7 @@ pub(crate) async fn purge_withdrawn(
     policies: &Policies,
     now: Moment,
 ) -> Result<Purged, QueueError> {
-    purge_below(queue, None, now, |uid, tool| {
+    purge_below(queue, consent, None, now, |uid, tool| {
         let of = policies.of(uid).cloned().unwrap_or_else(|| consent.of(uid));
         let tool = of.tool_with_rows(tool);
         covered_from(&tool, tool.epoch + 1)
@@ -157,7 +243,7 @@ pub(crate) async fn purge_withdrawn_at_start(
     consent: &Consent,
     now: Moment,
 ) -> Result<Purged, QueueError> {
-    purge_below(queue, None, now, |uid, tool| {
+    purge_below(queue, consent, None, now, |uid, tool| {
         covered_from(&consent.of(uid).tool_with_rows(tool), u64::MAX)
     })
     .await
@@ -176,6 +262,7 @@ fn covered_from(tool: &Tool, nobody: u64) -> Option<u64> {
 /// that `below` says, if it says one.
 async fn purge_below(
     queue: &Queue,
+    consent: &Consent,
     whose: Option<u32>,
     now: Moment,
     below: impl Fn(u32, &str) -> Option<u64>,
@@ -190,11 +277,12 @@ async fn purge_below(
         if let Some(epoch) = below(uid, &tool) {
             let filter = Filter {
                 uid: Some(uid),
-                tool: Some(tool),
+                tool: Some(Arc::clone(&tool)),
                 epoch_below: (epoch < u64::MAX).then_some(epoch),
                 ..Filter::default()
             };
             let purged = queue.purge(filter, PurgeReason::Consent, now).await?;
+            consent.erased(uid, &tool, &purged);
             sum.queued += purged.queued;
             sum.parked += purged.parked;
             sum.sent_bodies += purged.sent_bodies;
@@ -217,8 +305,13 @@ fn explained(policy: &Policy, name: &str) -> Value {
             })
         })
         .collect();
+    let notice = policy.manifest(name).filter(|_| tool.notice_missing);
+    let (verdict, by, source) = match (decision.verdict, notice) {
+        (Verdict::Allow, Some(registered)) => ("deny", "notice", &registered.source),
+        (verdict, _) => (verdict.as_str(), decision.by.as_str(), &decision.source),
+    };
     json!({
-        "tool": name, "verdict": decision.verdict.as_str(), "by": decision.by.as_str(),
-        "source": decision.source, "chain": chain,
+        "tool": name, "verdict": verdict, "by": by, "source": source, "chain": chain,
+        "notice": notice.map(|r| r.manifest.notice_text.clone()), "wider": tool.wider,
     })
 }

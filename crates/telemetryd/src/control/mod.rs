@@ -6,6 +6,7 @@
 mod caller;
 mod consent;
 mod doctor;
+mod forget;
 mod live;
 mod metrics;
 mod probe;
@@ -161,13 +162,25 @@ impl Service {
             }
             Control::Register { manifest } => out.line(&self.register(&manifest)).await,
             Control::Tools { tool } => self.tools(tool.as_deref(), caller.uid, out).await,
-            Control::Consent { action, tool } => self.consent(action, tool.as_deref(), caller.uid, out).await,
+            Control::Consent {
+                action,
+                tool,
+                project,
+                limit,
+            } => {
+                let (tool, project) = (tool.as_deref(), project.as_deref());
+                let about = consent::About { tool, project, limit };
+                self.consent(action, about, caller.uid, out).await
+            }
+            Control::Identity { .. } => out.line(&end(0)).await,
+            Control::Forget { tool } => self.forget(tool.as_deref(), caller, out).await,
             Control::Queue {
                 action,
                 filter,
                 limit,
+                bodies,
                 ..
-            } => self.queue(action, filter, limit, caller, out).await,
+            } => self.queue(action, filter, (limit, bodies), caller, out).await,
             Control::Sent {
                 limit, tool, bodies, ..
             } => self.sent(limit, tool, bodies, caller, out).await,

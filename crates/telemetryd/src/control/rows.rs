@@ -24,7 +24,7 @@ impl Service {
         &self,
         action: QueueAction,
         filter: RowFilter,
-        limit: Option<u64>,
+        (limit, bodies): (Option<u64>, bool),
         caller: Caller,
         out: &mut Answers,
     ) -> Result<(), Ended> {
@@ -40,13 +40,13 @@ impl Service {
                     rows,
                     &[RowState::Waiting, RowState::Claimed],
                     limit,
-                    (false, users),
+                    (bodies, users),
                     out,
                 )
                 .await
             }
             QueueAction::Parked => {
-                self.list(rows, &[RowState::Parked], limit, (false, users), out)
+                self.list(rows, &[RowState::Parked], limit, (bodies, users), out)
                     .await
             }
             QueueAction::Show(id) => {

@@ -11,7 +11,7 @@ use telemetry_protocol::event::{Ack, Event, Rejected};
 use telemetry_protocol::json as wire;
 use telemetry_protocol::reason::ErrorCode;
 use telemetry_protocol::request::Control;
-use telemetry_queue::{Append, Lane, Moment, NewEvent};
+use telemetry_queue::{Append, Id, Lane, Moment, NewEvent};
 use uuid::Uuid;
 
 use super::frame::Frame;
@@ -41,6 +41,15 @@ pub(super) struct Intake<'s> {
     peer: Peer,
     lanes: Vec<Arc<Lane>>,
     members: Vec<wire::Member>,
+    project: Option<Project>,
+}
+
+/// The last event's tool, project and epoch, and their hash.
+struct Project {
+    tool: Box<str>,
+    project: Box<str>,
+    epoch: u64,
+    id: Id,
 }
 
 /// Lanes that a connection remembers; a client speaks for one tool, a gateway for a few.
@@ -105,6 +114,7 @@ impl<'s> Intake<'s> {
             peer,
             lanes: Vec::new(),
             members: Vec::new(),
+            project: None,
         }
     }
 
@@ -235,7 +245,7 @@ impl<'s> Intake<'s> {
                 reading.append.events.push(NewEvent {
                     lane: self.lane(event.tool, &destination),
                     id: id.into_bytes(),
-                    project: None,
+                    project: self.project(event, epoch),
                     epoch,
                     payload: from..reading.append.arena.len(),
                 });
@@ -259,6 +269,25 @@ impl<'s> Intake<'s> {
         if ack != Ack::None {
             reading.ready(answer);
         }
+    }
+
+    /// The hash by which the row knows its project; asked for once as long as a client stays in one.
+    fn project(&mut self, event: &Event<'_>, epoch: u64) -> Option<Id> {
+        let project = event.project.as_deref()?;
+        // What was forgotten has another key afterwards, and another epoch.
+        if let Some(known) = &self.project
+            && (&*known.tool, &*known.project, known.epoch) == (event.tool, project, epoch)
+        {
+            return Some(known.id);
+        }
+        let id = self.shared.consent.project(self.peer.uid, event.tool, project)?;
+        self.project = Some(Project {
+            tool: event.tool.into(),
+            project: project.into(),
+            epoch,
+            id,
+        });
+        Some(id)
     }
 
     fn lane(&mut self, tool: &str, destination: &Arc<str>) -> Arc<Lane> {

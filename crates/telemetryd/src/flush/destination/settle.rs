@@ -17,11 +17,15 @@ impl Flusher {
         let now = self.shared.clock.now();
         self.settle(batch, Outcome::Release, now).await;
         for filter in gate.withdrawn() {
+            let tool = filter.tool.clone().unwrap_or_default();
             match self.shared.queue.purge(filter, PurgeReason::Consent, now).await {
-                Ok(purged) => info!(
-                    rows = purged.queued + purged.parked,
-                    "consent was withdrawn: rows erased"
-                ),
+                Ok(purged) => {
+                    self.shared.consent.erased(batch.uid, &tool, &purged);
+                    info!(
+                        rows = purged.queued + purged.parked,
+                        "consent was withdrawn: rows erased"
+                    );
+                }
                 Err(error) => {
                     error!(%error, "cannot erase rows after a withdrawal; they will not be sent");
                     sleep(Some(SETTLE_AGAIN)).await;
