@@ -4,5 +4,6 @@ mod ahead;
 mod bisect;
 mod main_way;
 mod split;
+mod vendors;
 mod verdicts;
 mod waits;
