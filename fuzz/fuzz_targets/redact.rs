@@ -11,8 +11,8 @@ use telemetry_policy::redact::{self, Subject};
 
 static ALICE: LazyLock<Subject> = LazyLock::new(|| {
     Subject::new(
-        ["alice", "Alice Liddell", "john.doe"],
-        ["/home/alice", "C:\\Users\\Alice", "/Users/john.doe"],
+        ["alice", "Alice Liddell", "bob.jones"],
+        ["/home/alice", "C:\\Users\\Alice", "/Users/bob.jones"],
     )
 });
 

@@ -115,8 +115,8 @@ fn begun() -> impl Iterator<Item = String> {
 
 fn alice() -> Subject {
     Subject::new(
-        ["alice", "Alice Liddell", "john.doe"],
-        ["/home/alice", "C:\\Users\\Alice", "/Users/john.doe"],
+        ["alice", "Alice Liddell", "bob.jones"],
+        ["/home/alice", "C:\\Users\\Alice", "/Users/bob.jones"],
     )
 }
 

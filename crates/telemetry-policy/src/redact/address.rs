@@ -4,7 +4,7 @@
 //! them says otherwise: a number above 255, a fifth part, a letter on either side (`v1.2.3.4`, `1.2.3.4rc1`), a suffix
 //! (`1.2.3.4-beta`), a comparison (`==1.2.3.4`), the word "version" before them.
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 use super::bytes::{self, ATOM, DIGIT, HEX, WORD};
 use super::{Hit, Marker, Scan};

@@ -30,7 +30,7 @@ fn the_daemon_masks_again_and_leaves_a_masked_line_alone() {
         Cow::Borrowed(_)
     ));
     assert_eq!(
-        mask_again("kedro run /home/a --env=b", "kedro", None),
+        mask_again("kedro run /home/bob --env=b", "kedro", None),
         "kedro run ***** *****"
     );
 }
