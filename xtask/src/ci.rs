@@ -22,7 +22,7 @@ struct Step {
     command: fn() -> Result<Command>,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step {
         name: "format",
         command: format,
@@ -42,6 +42,10 @@ const STEPS: [Step; 7] = [
     Step {
         name: "python",
         command: python,
+    },
+    Step {
+        name: "vendors",
+        command: vendors,
     },
     Step {
         name: "doc tests",
@@ -97,6 +101,17 @@ fn python() -> Result<Command> {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("TELEMETRYD_BIN", programs.join("telemetryd"))
         .env("TELEMETRYCTL_BIN", programs.join("telemetryctl"));
+    Ok(command)
+}
+
+/// The vendors' own packages read what leaves in their forms.
+fn vendors() -> Result<Command> {
+    let requirements = Path::new("tests/real_tools/requirements-encodings.txt");
+    let mut command = Command::new(venv::interpreter("real-tools-encodings", requirements)?);
+    command
+        .arg("tests/real_tools/encodings.py")
+        .current_dir(crate::programs::root())
+        .env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
 }
 

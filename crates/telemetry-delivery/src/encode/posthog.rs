@@ -26,7 +26,7 @@ pub(super) const BOUND: Bound = Bound {
     per_batch: FRAME.len() as u32 + 24 + 64,
     per_event: (EVENT.len() + OURS.len() + 36 + 36 + 64) as u32,
 };
-const FRAME: &str = r#"{"api_key":"","historical_migration":false,"sentAt":"","batch":[]}"#;
+const FRAME: &str = r#"{"api_key":"","historical_migration":false,"sent_at":"","batch":[]}"#;
 const EVENT: &str = r#"{"event":,"distinct_id":"","timestamp":,"uuid":"","properties":{"context":,}},"#;
 const OURS: &str =
     r#""$lib":"telemetryd","$lib_version":"","$geoip_disable":true,"$process_person_profile":false,"#;
@@ -39,7 +39,7 @@ pub(super) fn write(out: &mut Vec<u8>, batch: &Batch<'_>, key: &str, version: &s
     let mut unfit = None;
     out.extend_from_slice(br#"{"api_key":"#);
     write_string(out, key);
-    out.extend_from_slice(br#","historical_migration":false,"sentAt":"#);
+    out.extend_from_slice(br#","historical_migration":false,"sent_at":"#);
     out.extend_from_slice(quoted_time(batch.sent_at_ms).as_bytes());
     out.extend_from_slice(br#","batch":["#);
     for (index, event) in batch.events.iter().enumerate() {

@@ -16,7 +16,7 @@ const NAMES: Names = &[
 
 /// Reads a batch.
 pub(super) fn decode(mut whole: Value) -> Result<Content, Undecodable> {
-    let sent_at = whole.get("sentAt").and_then(Value::as_str).map(str::to_owned);
+    let sent_at = whole.get("sent_at").and_then(Value::as_str).map(str::to_owned);
     Ok(Content {
         sent_at,
         ..content(Encoding::Posthog, list("batch", whole["batch"].take(), NAMES)?)
