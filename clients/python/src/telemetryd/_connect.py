@@ -42,12 +42,12 @@ class Connection:
 
     def send(self, data: bytes, until: float) -> bool:
         """Sends bytes: whole lines, each with its newline. ``False``: not all went in time."""
-        socket = self._socket
-        sent = socket.send(data, _NO_SIGNAL)
+        sent = 0
         while sent < len(data):
-            if not _wait_at_most(socket, until):
+            # The first time it is tried at least, though this process slept through its deadline.
+            if not _wait_at_most(self._socket, until, try_it=sent == 0):
                 return False
-            sent += socket.send(data[sent:], _NO_SIGNAL)
+            sent += self._socket.send(data[sent:] if sent else data, _NO_SIGNAL)
         return True
 
     def answers(self, number: int, until: float) -> list[bytes]:
@@ -65,6 +65,7 @@ class Connection:
             if not piece:
                 break
             data += piece
+        self._socket.settimeout(None)
         return data.split(b"\n")[:-1]
 
     def peer_uid(self) -> int | None:
@@ -96,15 +97,16 @@ def _one(path: str, until: float) -> sockets.socket | str:
     try:
         # The host may have set a default timeout; here the socket's own holds.
         socket.settimeout(None)
-        while True:
-            if not _wait_at_most(socket, until):
-                socket.close()
-                return WEDGED
+        tried = False
+        while _wait_at_most(socket, until, try_it=not tried):
+            tried = True
             try:
                 socket.connect(path)
             except InterruptedError:
                 continue
             return socket
+        socket.close()
+        return WEDGED
     except (BlockingIOError, TimeoutError):
         socket.close()
         return WEDGED
@@ -119,9 +121,11 @@ def _one(path: str, until: float) -> sockets.socket | str:
         raise
 
 
-def _wait_at_most(socket: sockets.socket, until: float) -> bool:
-    """Bounds what the next call on ``socket`` may wait; ``False``: the time is up."""
+def _wait_at_most(socket: sockets.socket, until: float, *, try_it: bool) -> bool:
+    """Bounds what the next call on ``socket`` may wait; ``False``: the time is up. ``try_it``: then a millisecond."""
     left = int((until - time.monotonic()) * 1_000_000)
+    if try_it:
+        left = max(left, 1000)
     if left <= 0:
         return False
     seconds, micros = divmod(left, 1_000_000)

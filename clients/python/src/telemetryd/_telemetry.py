@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 #: For connecting and writing together, a full backlog included.
 DEADLINE = 0.020
-#: A daemon that is there, and did not answer in time whether it took the manifest.
+#: A daemon that is there, and did not answer in time whether it took the manifest: the event was said to it, and
+#: waits besides. Its id makes it one.
 _UNANSWERED = "unanswered"
 #: Until then, the sockets that did not take an event in time are not asked.
 _wedged_until: dict[tuple[str, ...], float] = {}
@@ -252,8 +253,10 @@ class Telemetry:
     def _hand_over(self, seen: _Seen, event: str, properties: dict[str, Any]) -> bool:
         sockets = seen.places.sockets
         outcome: _connect.Connection | str = _connect.WEDGED
+        milliseconds, fraction = _line.now()
+        id = _line.uuid7(milliseconds, fraction)
         if time.monotonic() >= _wedged_until.get(tuple(sockets), 0.0) and not self._wedged(seen):
-            line = self._line(seen, event, _line.members(properties), "")
+            line = self._line(seen, event, _line.members(properties), f',"id":"{id}"')
             if len(line) > _line.MAX_LINE:
                 return False
             # From here on the tool waits for somebody else.
@@ -267,10 +270,10 @@ class Telemetry:
                 self._note_wedged(seen)
         if outcome == _connect.FORBIDDEN:
             return False
-        kept = self._keep(seen, event, properties)
+        kept = self._keep(seen, event, properties, id, milliseconds)
         if outcome == _connect.NOBODY:
             self._start(seen)
-        return kept
+        return kept or outcome == _UNANSWERED
 
     def _line(self, seen: _Seen, event: str, properties: str, more: str) -> bytes:
         from ._spool import claim
@@ -299,6 +302,8 @@ class Telemetry:
             data = line[:-2] + f'{keys},"ack":"none"}}\n'.encode("ascii")
             machine_wide = connection.path == SYSTEM_SOCKET
             if seen.register and not machine_wide and not self._register(seen, connection, until):
+                # It is at work on the manifest, most likely, and reads on afterwards.
+                connection.send(data, time.monotonic() + 0.001)
                 return _UNANSWERED
             if not connection.send(data, until):
                 return _connect.WEDGED
@@ -342,7 +347,7 @@ class Telemetry:
             return False
         return may_wait(seen.decision, manifest, seen.gathered.machine.has_policies, environment)
 
-    def _keep(self, seen: _Seen, event: str, properties: dict[str, Any]) -> bool:
+    def _keep(self, seen: _Seen, event: str, properties: dict[str, Any], id: str, milliseconds: int) -> bool:
         if not self._may_wait(seen) or seen.manifest is None:
             return False
         from ._spool import listed
@@ -350,8 +355,6 @@ class Telemetry:
         known = listed(properties, seen.manifest, event)
         if known is None:
             return False
-        milliseconds, fraction = _line.now()
-        id = _line.uuid7(milliseconds, fraction)
         line = self._line(seen, event, known, f',"id":"{id}","time":{milliseconds}')
         return len(line) <= _line.MAX_LINE and self._spool(seen).append(self.name, id, line)
 

@@ -58,11 +58,12 @@ def _change(telemetry: Telemetry, on: bool) -> int:
     if seen.places.config is None:
         return _failed("nothing says where your configuration is: neither XDG_CONFIG_HOME nor HOME is set")
     path = f"{seen.places.config}/consent.toml"
+    # The daemon first: it says how many events it erased, and would have erased them when it sees the file.
+    purged = _tell_daemon(telemetry, "allow" if on else "deny")
     try:
         write_word(path, telemetry.name, on)
     except Mistake as mistake:
         return _failed(f"{path}:{mistake.line}: {mistake.message}; it is left as it was, and denies")
-    purged = _tell_daemon(telemetry, "allow" if on else "deny")
     if not on and seen.places.state:
         from ._spool import Spool
 

@@ -60,10 +60,16 @@ def _takes(option: Any) -> Any:
     # An option whose value may be left out, or that takes any number.
     if getattr(option, "_flag_needs_value", False) or option.nargs < 0:
         return None
-    choices = getattr(option.type, "choices", None)
-    if choices and option.nargs == 1:
+    if option.nargs != 1:
+        return option.nargs
+    # Of an enumeration click takes the names, typer the values.
+    choices = getattr(getattr(option, "type", None), "choices", None)
+    if choices:
         return _values(getattr(choice, "name", choice) for choice in choices)
-    return option.nargs
+    choices = getattr(getattr(option, "type_descriptor", None), "choices", None)
+    if choices:
+        return _values(getattr(choice, "value", choice) for choice in choices)
+    return 1
 
 
 def _of_parser(parser: Any) -> dict[str, Any]:
