@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// What follows an option.
@@ -74,17 +74,21 @@ impl Vocabulary {
         }
     }
 
-    /// Adds a command and what is below it.
+    /// Adds a command and what is below it. A word that begins with `-` is never one.
     #[must_use]
     pub fn with_command(mut self, name: &str, below: Vocabulary) -> Self {
-        self.words.insert(name.to_owned(), Word::Command(below));
+        if !name.starts_with('-') {
+            self.words.insert(name.to_owned(), Word::Command(below));
+        }
         self
     }
 
-    /// Adds an option of this level.
+    /// Adds an option of this level. A word that does not begin with `-` is none.
     #[must_use]
     pub fn with_option(mut self, name: &str, takes: Takes) -> Self {
-        self.words.insert(name.to_owned(), Word::Option(takes));
+        if name.starts_with('-') {
+            self.words.insert(name.to_owned(), Word::Option(takes));
+        }
         self
     }
 
@@ -98,6 +102,7 @@ impl Vocabulary {
 /// The value of a key, before its key says what it is.
 enum Value {
     Takes(Takes),
+    List(Vec<String>),
     Values(Vec<String>),
     Level(Vocabulary),
 }
@@ -109,7 +114,7 @@ impl Value {
             (true, Value::Takes(takes)) => Some(Word::Option(takes)),
             // `{}` under an option promises nothing about its value.
             (true, Value::Level(_)) => Some(Word::Option(Takes::Unknown)),
-            (true, Value::Values(values)) => Some(Word::Option(Takes::OneOf(values))),
+            (true, Value::List(values) | Value::Values(values)) => Some(Word::Option(Takes::OneOf(values))),
             (false, Value::Level(below)) => Some(Word::Command(below)),
             (false, _) => None,
         }
@@ -152,23 +157,31 @@ impl<'de> Visitor<'de> for ValueVisitor {
             .and_then(|count| self.visit_u64(count))
     }
 
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) = seq.next_element()? {
+            list.push(value);
+        }
+        Ok(Value::List(list))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut level = Vocabulary::default();
         let mut values = None;
         while let Some(key) = map.next_key::<String>()? {
-            if key == "values" {
-                match map.next_value::<ListOrLevel>()? {
-                    ListOrLevel::List(list) => values = Some(list),
-                    ListOrLevel::Level(Value::Level(below)) => {
-                        level.words.insert(key, Word::Command(below));
-                    }
-                    ListOrLevel::Level(_) => {}
+            match map.next_value::<Value>()? {
+                // A command may be called so; a list makes it public values.
+                Value::List(list) if key == "values" => values = Some(list),
+                Value::List(_) => {
+                    return Err(A::Error::custom(format!(
+                        "a list stands under \"values\", not under {key:?}"
+                    )));
                 }
-                continue;
-            }
-            let value = map.next_value::<Value>()?;
-            if let Some(word) = value.of(&key) {
-                level.words.insert(key, word);
+                value => {
+                    if let Some(word) = value.of(&key) {
+                        level.words.insert(key, word);
+                    }
+                }
             }
         }
         Ok(values.map_or(Value::Level(level), Value::Values))
@@ -181,42 +194,6 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// What stands under the key `values`: public values, or a command of that name.
-enum ListOrLevel {
-    List(Vec<String>),
-    Level(Value),
-}
-
-impl<'de> Deserialize<'de> for ListOrLevel {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = ListOrLevel;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("a list of public values")
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<ListOrLevel, A::Error> {
-                let mut list = Vec::new();
-                while let Some(value) = seq.next_element()? {
-                    list.push(value);
-                }
-                Ok(ListOrLevel::List(list))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ListOrLevel, A::Error> {
-                ValueVisitor.visit_map(map).map(ListOrLevel::Level)
-            }
-
-            fn visit_unit<E: Error>(self) -> Result<ListOrLevel, E> {
-                ValueVisitor.visit_unit().map(ListOrLevel::Level)
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
 impl<'de> Deserialize<'de> for Vocabulary {
     /// # Errors
     ///
@@ -224,7 +201,7 @@ impl<'de> Deserialize<'de> for Vocabulary {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::Level(level) => Ok(level),
-            Value::Takes(_) | Value::Values(_) => Err(D::Error::custom(
+            Value::Takes(_) | Value::List(_) | Value::Values(_) => Err(D::Error::custom(
                 "a vocabulary is an object of the tool's commands and options",
             )),
         }
