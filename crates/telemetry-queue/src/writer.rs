@@ -58,6 +58,10 @@ pub(crate) struct Writer {
     erased: bool,
     /// The last group held what several appends brought.
     several: bool,
+    /// There may be more free pages than when they were counted last.
+    may_be_free: bool,
+    /// What was shown last has not been told to those who watch.
+    untold: bool,
     /// The file was salvaged because its rows were not what its books said.
     mended: bool,
     /// Held until the connection is closed, however the thread ends (I7).
@@ -100,6 +104,8 @@ impl Writer {
             // A purge may have been interrupted before the WAL was emptied.
             erased: unclean,
             several: false,
+            untold: false,
+            may_be_free: true,
             mended: false,
             _lock: lock,
         };
@@ -152,18 +158,37 @@ impl Writer {
         match group::Job::from(command) {
             Ok(job) => {
                 let jobs = self.gather(job);
+                // What appends evict, appends use again.
+                self.may_be_free |= !jobs.iter().all(group::Job::is_append);
                 self.do_group(jobs);
             }
-            Err(command) => self.single(command),
+            Err(command) => {
+                self.may_be_free = true;
+                self.single(command);
+            }
         }
         self.publish();
         self.checkpoint_when_due();
     }
 
+    /// Shows what changed, and tells whoever watches.
     fn publish(&mut self) {
+        self.show();
+        if std::mem::take(&mut self.untold) {
+            self.view.send_modify(|_| {});
+        }
+    }
+
+    /// Shows what changed to who looks, and tells nobody yet: an answer that waits for no other thread's wake-up is
+    /// heard sooner.
+    fn show(&mut self) {
         let next = self.store.next_view(&self.view.borrow(), self.disk_full);
         if let Some(view) = next {
-            self.view.send_replace(Arc::new(view));
+            self.view.send_if_modified(|shown| {
+                *shown = Arc::new(view);
+                false
+            });
+            self.untold = true;
         }
     }
 

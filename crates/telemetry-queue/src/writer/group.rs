@@ -55,7 +55,7 @@ impl Job {
         }
     }
 
-    fn is_append(&self) -> bool {
+    pub(super) fn is_append(&self) -> bool {
         matches!(self, Self::Append(..))
     }
 
@@ -241,16 +241,11 @@ impl Writer {
             self.disk_full = false;
         }
         // Whoever has an answer sees what it changed.
-        self.publish();
-        let mut unheard = false;
+        self.show();
         for (job, done) in jobs.into_iter().zip(done) {
             if let Some(batch) = job.answer(done) {
                 self.store.end_lease(&batch);
-                unheard = true;
             }
-        }
-        if unheard {
-            self.publish();
         }
     }
 

@@ -56,8 +56,11 @@ impl Writer {
         if !self.store.state.leases.is_empty() {
             return Ok(false);
         }
-        if self.vacuum()? {
-            return Ok(true);
+        if self.may_be_free {
+            if self.vacuum()? {
+                return Ok(true);
+            }
+            self.may_be_free = false;
         }
         // Rows that the books have and nobody finds may stand on a page that is torn and looks whole.
         if std::mem::take(&mut self.store.checked.doubt) || self.integrity.wants_another_try() {

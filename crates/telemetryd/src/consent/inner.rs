@@ -12,6 +12,7 @@ use super::changes::How;
 use super::manifests::{self, ManifestProblem};
 use super::person::{Common, Person};
 use super::stamp::Stamp;
+use super::watcher::Watch;
 use crate::config::{Checked, Places, Unregistered};
 
 #[derive(Debug)]
@@ -26,6 +27,10 @@ pub(super) struct Inner {
     pub(super) people: BTreeMap<u32, Person>,
     /// How often somebody asked.
     pub(super) asked: u64,
+    /// Over all that a look sees.
+    pub(super) watch: Option<Arc<Watch>>,
+    /// When an event made somebody look last, by the clock that counts suspend.
+    pub(super) looked_ms: u64,
 }
 
 impl Inner {

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use telemetry_policy::policy_file::At;
 use telemetry_policy::{Policy, Variables, gather};
 use telemetry_protocol::consent::Fact;
+use telemetry_queue::Moment;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
@@ -46,6 +47,10 @@ const PEOPLE: usize = 1024;
 /// Tools that one person's word may name, and notices that are remembered of one (I6): four times as many as may have
 /// rows.
 const NAMES: usize = 256;
+
+/// A watch does not tell of a directory that is mounted over, or of permissions that changed far above: after so many
+/// milliseconds the files are looked at, however quiet it is.
+const LOOK_AGAIN_MS: u64 = 1_000;
 
 /// Which tools have rows, by uid.
 pub type Known = BTreeMap<u32, BTreeSet<String>>;
@@ -92,6 +97,8 @@ impl Consent {
             problems: Vec::new(),
             people: BTreeMap::new(),
             asked: 0,
+            watch: None,
+            looked_ms: 0,
         };
         inner.now(clock.now().wall_ms, How::Found);
         inner.take_config(checked);
@@ -185,11 +192,39 @@ impl Consent {
         policy
     }
 
+    /// The policy for an event of this uid. While the watch over the files is quiet, one system call tells that they
+    /// are what they were at the last look; a second after that look they are looked at all the same.
+    #[must_use]
+    pub fn of_event(&self, uid: u32, now: Moment) -> Arc<Policy> {
+        if let Some(policy) = self.unchanged(uid, now) {
+            return policy;
+        }
+        let policy = self.of(uid);
+        self.lock().looked_ms = now.boot_ms;
+        policy
+    }
+
+    /// The policy of the last look, where nothing can have changed since.
+    fn unchanged(&self, uid: u32, now: Moment) -> Option<Arc<Policy>> {
+        let uid = person_of(self.places.mode, uid);
+        let inner = &mut *self.lock();
+        let recent = now.boot_ms.checked_sub(inner.looked_ms)? < LOOK_AGAIN_MS;
+        let quiet = recent && inner.watch.as_ref()?.is_quiet();
+        let person = inner.people.get_mut(&uid).filter(|_| quiet)?;
+        // What a machine-wide daemon keeps of one user is not watched.
+        let current = self.places.mode == Mode::User || person.is_unchanged();
+        inner.asked += 1;
+        person.asked = inner.asked;
+        current.then(|| Arc::clone(&person.policy))
+    }
+
     /// Looks whenever a file may have changed, although nobody asks; for as long as it runs.
     pub async fn watch(&self) {
         let these = || watcher::watched(&self.places, &self.lock().user_files);
-        let watched = watcher::each_change(these, || self.read_again());
+        let armed = |watch| self.lock().watch = Some(watch);
+        let watched = watcher::each_change(these, || self.read_again(), armed);
         if let Err(error) = watched.await {
+            self.lock().watch = None;
             debug!(%error, "the files of consent are not watched; they are looked at before each event and batch");
         }
     }
@@ -307,12 +342,6 @@ impl Consent {
     #[must_use]
     pub fn installed_manifests_only(&self) -> Option<At> {
         self.machine().installed_manifests_only().cloned()
-    }
-
-    /// What the admin has against this address, now.
-    #[must_use]
-    pub fn destination_denial(&self, uid: u32, url: &str) -> Option<Fact> {
-        self.of(uid).parts().machine.destination_denial(url)
     }
 
     fn look_at_machine(&self, inner: &mut Inner) {

@@ -133,6 +133,11 @@ impl Person {
         self.stamp == stamp
     }
 
+    /// Whether the word is still the one that was read: looked at in this call.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.is_current(Stamp::of(&self.files.consent))
+    }
+
     /// Whether anything is only in memory.
     pub(super) fn unsaved(&self) -> bool {
         self.epochs.dirty()

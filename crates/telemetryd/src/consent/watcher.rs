@@ -1,21 +1,29 @@
 //! A watch on the files of consent: a withdrawal is noticed although nobody asks (CONSENT.md, "Epochs").
 //!
 //! The kernel says when something in a directory changes; then the files are looked at as for an event. Nothing is
-//! polled, and nobody is woken while nothing changes (I11). It only makes withdrawals quick: whoever takes or sends an
-//! event looks for himself, since network file systems do not notify.
+//! polled, and nobody is woken while nothing changes (I11).
+//!
+//! It makes withdrawals quick, and looks cheap: who takes an event asks the watch, in one system call, whether anything
+//! has happened since the last look. That is only asked of a watch over everything that a look would see: network file
+//! systems do not notify, and what a link points to is not where the link is. Who sends looks for himself.
 //!
 //! Where there is no inotify (macOS), a change is seen when somebody asks.
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::person::Files;
 use super::stamp::manifest_paths;
 use crate::config::{Mode, Places};
 
+#[cfg(target_os = "linux")]
+pub(super) use self::inotify::Watch;
+#[cfg(not(target_os = "linux"))]
+pub(super) use self::nothing::Watch;
+
 /// After a change, files are left alone for so long: one look serves a storm of changes, and a withdrawal is still
 /// obeyed well within two seconds.
-#[cfg(target_os = "linux")]
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What is watched.
@@ -48,27 +56,26 @@ pub(super) fn watched(places: &Places, user_files: &[PathBuf]) -> Vec<Watched> {
 }
 
 /// Looks whenever one of these may have changed, what is not there yet included. What `these` are may follow from
-/// the look. Returns where nothing can be watched.
+/// the look. `armed` is handed each watch after its look. Returns where nothing can be watched.
 ///
 /// # Errors
 /// The system has no more watches, or none of this kind.
-pub(super) async fn each_change(these: impl Fn() -> Vec<Watched>, look: impl Fn()) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
+pub(super) async fn each_change(
+    these: impl Fn() -> Vec<Watched>,
+    look: impl Fn(),
+    armed: impl Fn(Arc<Watch>),
+) -> io::Result<()> {
     loop {
         // First the watch and then the look: nothing that changes falls between them.
         let before = these();
-        let watch = inotify::Watch::over(&before)?;
+        let watch = Arc::new(Watch::over(&before)?);
         look();
         if these() != before {
             continue;
         }
+        armed(Arc::clone(&watch));
         watch.fired().await?;
         tokio::time::sleep(PAUSE).await;
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = (these, look);
-        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -78,46 +85,103 @@ mod inotify {
     use std::os::fd::OwnedFd;
     use std::path::Path;
 
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+    use rustix::fs::statfs;
     use rustix::io::Errno;
     use tokio::io::unix::AsyncFd;
 
     use super::Watched;
 
-    /// One use of inotify: it is made anew after each change, so that it is always over what is there.
-    pub(super) struct Watch(AsyncFd<OwnedFd>);
+    /// One use of inotify: it is made anew after each change, so that it is always over what is there. Nothing is ever
+    /// read from it: once something has happened, that is how it stays.
+    #[derive(Debug)]
+    pub(in crate::consent) struct Watch {
+        inotify: AsyncFd<OwnedFd>,
+        /// It tells of everything that a look would see.
+        complete: bool,
+    }
 
     impl Watch {
         pub(super) fn over(these: &[Watched]) -> io::Result<Self> {
             let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-            for watched in these {
-                match watched {
-                    Watched::File(path) => {
-                        watch_holder(&inotify, path, CONTENT)?;
-                        // A link's target may be edited where it really is.
-                        if path.is_symlink()
-                            && let Ok(target) = path.canonicalize()
-                        {
-                            watch_holder(&inotify, &target, CONTENT)?;
-                        }
-                    }
-                    Watched::Directory(path) => {
-                        add(&inotify, path, CONTENT)?;
-                        watch_holder(&inotify, path, APPEARS)?;
-                    }
-                }
-            }
+            // First what is there, and then whether that is all: a link that comes in between is a change.
+            let complete = {
+                watch_all(&inotify, these)?;
+                these.iter().all(tells_everything)
+            };
             #[expect(
                 deprecated,
                 reason = "its successor is unsafe for types that change their descriptor; an OwnedFd never does"
             )]
-            AsyncFd::new(inotify).map(Self)
+            let inotify = AsyncFd::new(inotify)?;
+            Ok(Self { inotify, complete })
         }
 
         /// Waits until something has changed.
         pub(super) async fn fired(&self) -> io::Result<()> {
-            self.0.readable().await.map(drop)
+            self.inotify.readable().await.map(drop)
         }
+
+        /// Nothing that a look would see has happened since the watch was made: the kernel is asked, in this call.
+        pub(in crate::consent) fn is_quiet(&self) -> bool {
+            let mut asked = [PollFd::new(self.inotify.get_ref(), PollFlags::IN)];
+            self.complete && poll(&mut asked, Some(&Timespec::default())) == Ok(0)
+        }
+    }
+
+    fn watch_all(inotify: &OwnedFd, these: &[Watched]) -> io::Result<()> {
+        for watched in these {
+            match watched {
+                Watched::File(path) => {
+                    watch_holder(inotify, path, CONTENT)?;
+                    // A link's target may be edited where it really is.
+                    if path.is_symlink()
+                        && let Ok(target) = path.canonicalize()
+                    {
+                        watch_holder(inotify, &target, CONTENT)?;
+                    }
+                }
+                Watched::Directory(path) => {
+                    add(inotify, path, CONTENT)?;
+                    watch_holder(inotify, path, APPEARS)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// File systems on which whatever happens goes through this machine's kernel (statfs(2) has their numbers); of an
+    /// overlay, what happens through it.
+    const LOCAL: [u32; 9] = [
+        0x0000_ef53, // ext2, ext3, ext4
+        0x5846_5342, // xfs
+        0x9123_683e, // btrfs
+        0x0102_1994, // tmpfs
+        0x8584_58f6, // ramfs
+        0x2fc1_2fc1, // zfs
+        0xf2f5_2010, // f2fs
+        0xca45_1a4e, // bcachefs
+        0x794c_7630, // overlayfs
+    ];
+
+    /// Whether the watch tells of all that happens to this.
+    fn tells_everything(watched: &Watched) -> bool {
+        let (Watched::File(path) | Watched::Directory(path)) = watched;
+        let is_link = |path: &Path| path.is_symlink();
+        let holds_links = |directory: &Path| {
+            std::fs::read_dir(directory)
+                .is_ok_and(|entries| entries.flatten().any(|entry| is_link(&entry.path())))
+        };
+        if is_link(path) || matches!(watched, Watched::Directory(_)) && holds_links(path) {
+            return false;
+        }
+        let there = path.ancestors().find(|above| above.exists());
+        there.is_some_and(|there| {
+            there.canonicalize().is_ok_and(|real| real == there)
+                && statfs(there)
+                    .is_ok_and(|s| u32::try_from(s.f_type).is_ok_and(|kind| LOCAL.contains(&kind)))
+        })
     }
 
     /// What changes the content of a directory, or of a file in it.
@@ -139,9 +203,11 @@ mod inotify {
             return Ok(());
         };
         add(inotify, holder, what)?;
+        let mut appears = APPEARS;
         for above in holder.ancestors().skip(1) {
-            if add(inotify, above, APPEARS)? {
-                break;
+            if add(inotify, above, appears)? {
+                // Further above, only what takes this away.
+                appears = GOES;
             }
         }
         Ok(())
@@ -157,6 +223,31 @@ mod inotify {
             Ok(_) => Ok(true),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(false),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod nothing {
+    use std::io;
+
+    use super::Watched;
+
+    /// Nothing can be watched here.
+    #[derive(Debug)]
+    pub(in crate::consent) struct Watch;
+
+    impl Watch {
+        pub(super) fn over(_: &[Watched]) -> io::Result<Self> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(super) async fn fired(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        pub(in crate::consent) fn is_quiet(&self) -> bool {
+            false
         }
     }
 }

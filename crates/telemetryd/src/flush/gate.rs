@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use telemetry_delivery::Gate;
-use telemetry_policy::Reach;
+use telemetry_policy::{Policy, Reach};
 use telemetry_protocol::consent::Fact;
 use telemetry_queue::{Claimed, Filter};
 
@@ -44,12 +44,19 @@ impl<'c> BatchGate<'c> {
 
     /// What the admin has against this address: rows that were taken for it wait then.
     pub(super) fn forbidden(&self) -> Option<Fact> {
-        self.consent.destination_denial(self.uid, self.url)
+        self.forbidden_by(&self.consent.of(self.uid))
+    }
+
+    fn forbidden_by(&self, policy: &Policy) -> Option<Fact> {
+        policy.parts().machine.destination_denial(self.url)
     }
 
     /// What must be purged before the rest may go; empty when the gate is open.
     pub(super) fn withdrawn(&self) -> Vec<Filter> {
-        let policy = self.consent.of(self.uid);
+        self.withdrawn_by(&self.consent.of(self.uid))
+    }
+
+    fn withdrawn_by(&self, policy: &Policy) -> Vec<Filter> {
         let withdrawn = self.tools.iter().filter_map(|(name, (oldest, newest))| {
             let tool = policy.tool_with_rows(name);
             let below = match tool.reach() {
@@ -69,6 +76,7 @@ impl<'c> BatchGate<'c> {
 
 impl Gate for BatchGate<'_> {
     fn open(&self) -> bool {
-        self.withdrawn().is_empty() && self.forbidden().is_none()
+        let policy = self.consent.of(self.uid);
+        self.withdrawn_by(&policy).is_empty() && self.forbidden_by(&policy).is_none()
     }
 }

@@ -102,6 +102,8 @@ impl Answers {
                 Some(_) => tracing::debug!(uid = peer.uid, pid = peer.pid, "{said}"),
             }
         }
+        // The socket is closed with its other half: nothing has to be shut down before.
+        self.write.forget();
     }
 
     async fn answer_all(

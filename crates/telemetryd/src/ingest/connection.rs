@@ -150,9 +150,9 @@ impl Reader<'_> {
                 taken = Some(Taken::new(seat.turn().await?));
             }
             let settings: Arc<Checked> = Arc::clone(&self.shared.settings.borrow());
-            let policy = self.shared.consent.of(self.peer.uid);
-            let left = bytes.len() - at;
             let now = self.shared.clock.now();
+            let policy = self.shared.consent.of_event(self.peer.uid, now);
+            let left = bytes.len() - at;
             let mut reading = Reading::new(&policy, &settings.limits, now, left);
             if let Some(taken) = &taken {
                 reading.most = TURN_LINES - taken.lines;
