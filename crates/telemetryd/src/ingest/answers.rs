@@ -30,6 +30,13 @@ const GATHER: usize = 32 * 1024;
 /// is only slower than we answer, is not cut off.
 const SHORT: u32 = 10;
 
+/// So few events are a command that waits for its answer. Their commit takes about as long as it takes this thread to
+/// fall asleep and to be woken: it stays awake for it. (Measured: the answer comes after 76 µs instead of 100.)
+const FEW: usize = 8;
+
+/// How often it is looked whether they are committed before this thread sleeps: for about 100 µs.
+const LOOKS: u32 = 64;
+
 /// What the queue will say of an append.
 pub(super) type AppendAnswer = oneshot::Receiver<Result<Vec<Appended>, QueueError>>;
 
@@ -41,6 +48,21 @@ pub(super) enum Reply {
     Appended(Option<AppendAnswer>, Vec<Slot>),
     /// By the control room.
     Control(Result<Control, Rejected>),
+}
+
+/// What the queue said; `None`: it is closed.
+async fn committed(mut answer: AppendAnswer, events: usize) -> Option<Result<Vec<Appended>, QueueError>> {
+    for _ in 0..if events <= FEW { LOOKS } else { 0 } {
+        match answer.try_recv() {
+            Ok(said) => return Some(said),
+            Err(oneshot::error::TryRecvError::Closed) => return None,
+            Err(oneshot::error::TryRecvError::Empty) => {}
+        }
+        // Whoever else has something to do does it: the writer where there is but one core, and other connections.
+        std::thread::yield_now();
+        tokio::task::yield_now().await;
+    }
+    answer.await.ok()
 }
 
 /// The connection ended: the client was cut off.
@@ -180,7 +202,7 @@ impl Answers {
             }
             Reply::Appended(answer, slots) => {
                 let said = match answer {
-                    Some(answer) => answer.await.ok(),
+                    Some(answer) => committed(answer, slots.len()).await,
                     None => None,
                 };
                 match said {

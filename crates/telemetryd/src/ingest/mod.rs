@@ -139,6 +139,7 @@ pub async fn run(listener: UnixListener, shared: Arc<Shared>) {
                 Ok((stream, _)) => {
                     troubled = false;
                     admit(stream, &shared, &mut connections);
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     if !troubled {
