@@ -8,13 +8,33 @@ use super::{JsonError, Member, unescape};
 /// More keys than this in one object are compared through a set instead of pairwise.
 const PAIRWISE_KEYS: usize = 24;
 
+/// Keys that are open at once in an ordinary line: room for so many is made at once.
+const KEYS: usize = 32;
+
+/// A key of an object that is open.
+#[derive(Clone)]
+struct Key {
+    /// Between the quotes.
+    inside: Range<usize>,
+    /// Its first bytes: two keys of one length that differ in it are not the same.
+    begins: u64,
+    /// It has escapes in it.
+    escaped: bool,
+}
+
+/// A string: where its inside lies, and whether it has escapes in it.
+struct Text {
+    inside: Range<usize>,
+    escaped: bool,
+}
+
 /// A position in a line, and what is open there.
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     max_depth: usize,
     /// The keys of all objects that are open, innermost last.
-    keys: Vec<Range<usize>>,
+    keys: Vec<Key>,
 }
 
 impl<'a> Scanner<'a> {
@@ -23,7 +43,7 @@ impl<'a> Scanner<'a> {
             bytes,
             at: 0,
             max_depth,
-            keys: Vec::new(),
+            keys: Vec::with_capacity(KEYS),
         }
     }
 
@@ -80,21 +100,24 @@ impl<'a> Scanner<'a> {
         }
         let first_key = self.keys.len();
         loop {
-            let key = self.string()?;
+            let Text { inside, escaped } = self.string()?;
             self.space();
             self.eat(b':', "`:`")?;
             self.space();
             let from = self.at;
             self.value(depth + 1)?;
             if let Some(members) = members.as_deref_mut() {
-                let escaped = memchr::memchr(b'\\', &self.bytes[key.clone()]).is_some();
                 members.push(Member {
-                    key: key.clone(),
+                    key: inside.clone(),
                     escaped,
                     value: from..self.at,
                 });
             }
-            self.keys.push(key);
+            self.keys.push(Key {
+                begins: self.begins(&inside),
+                inside,
+                escaped,
+            });
             self.space();
             match self.peek() {
                 Some(b',') => {
@@ -113,16 +136,22 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    /// The first eight bytes of a key, or all of them.
+    fn begins(&self, inside: &Range<usize>) -> u64 {
+        let key = &self.bytes[inside.clone()];
+        match key.first_chunk::<8>() {
+            Some(eight) => u64::from_le_bytes(*eight),
+            None => key.iter().fold(0, |all, &byte| all << 8 | u64::from(byte)),
+        }
+    }
+
     fn refuse_repeated(&self, first_key: usize) -> Result<(), JsonError> {
         let keys = &self.keys[first_key..];
-        let repeated = |key: &Range<usize>| Err(JsonError::RepeatedKey(key.start.saturating_sub(1)));
-        let escaped = keys
-            .iter()
-            .any(|key| memchr::memchr(b'\\', &self.bytes[key.clone()]).is_some());
-        if escaped || keys.len() > PAIRWISE_KEYS {
+        let repeated = |key: &Key| Err(JsonError::RepeatedKey(key.inside.start.saturating_sub(1)));
+        if keys.len() > PAIRWISE_KEYS || keys.iter().any(|key| key.escaped) {
             let mut seen = HashSet::with_capacity(keys.len());
             for key in keys {
-                let inside = std::str::from_utf8(&self.bytes[key.clone()]).unwrap_or_default();
+                let inside = std::str::from_utf8(&self.bytes[key.inside.clone()]).unwrap_or_default();
                 if !seen.insert(unescape(inside)) {
                     return repeated(key);
                 }
@@ -130,10 +159,12 @@ impl<'a> Scanner<'a> {
             return Ok(());
         }
         for (nth, key) in keys.iter().enumerate() {
-            if keys[..nth]
-                .iter()
-                .any(|other| self.bytes[other.clone()] == self.bytes[key.clone()])
-            {
+            let same = |other: &Key| {
+                other.begins == key.begins
+                    && other.inside.len() == key.inside.len()
+                    && self.bytes[other.inside.clone()] == self.bytes[key.inside.clone()]
+            };
+            if keys[..nth].iter().any(same) {
                 return repeated(key);
             }
         }
@@ -167,18 +198,22 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Returns where the inside of the string lies.
-    fn string(&mut self) -> Result<Range<usize>, JsonError> {
+    fn string(&mut self) -> Result<Text, JsonError> {
         self.eat(b'"', "a string")?;
         let from = self.at;
+        let mut escaped = false;
         loop {
             self.plain();
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(from..self.at - 1);
+                    let inside = from..self.at - 1;
+                    return Ok(Text { inside, escaped });
                 }
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
                 Some(0..=0x1F) => return Err(JsonError::Syntax(self.at, "no bare control character")),
                 Some(_) => self.at += 1,
                 None => return Err(JsonError::Syntax(self.at, "the end of the string")),
@@ -186,22 +221,21 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Skips bytes of a string that mean themselves, eight at a time.
+    /// Skips bytes of a string that mean themselves, eight at a time; ends at the first that does not, or with less
+    /// than eight left.
     fn plain(&mut self) {
         const ONES: u64 = u64::from_ne_bytes([1; 8]);
         const HIGHS: u64 = ONES << 7;
-        // A byte of `word` is zero (Mycroft, 1987); a hit beside a true one may be false, so bytes decide then.
+        // A byte of `word` is zero (Mycroft, 1987). Above a true hit there may be false ones: the lowest is true.
         let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-        while let Some(eight) = self
-            .bytes
-            .get(self.at..self.at + 8)
-            .and_then(|b| <[u8; 8]>::try_from(b).ok())
-        {
-            let word = u64::from_ne_bytes(eight);
+        while let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
+            let word = u64::from_le_bytes(*eight);
             let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
             let quote = has_zero(word ^ (ONES * u64::from(b'"')));
             let backslash = has_zero(word ^ (ONES * u64::from(b'\\')));
-            if (control | quote | backslash) != 0 {
+            let hits = control | quote | backslash;
+            if hits != 0 {
+                self.at += (hits.trailing_zeros() / 8) as usize;
                 return;
             }
             self.at += 8;
