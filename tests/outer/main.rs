@@ -13,6 +13,7 @@ mod traced;
 mod vectors;
 
 mod captures;
+mod clickhouse;
 mod delivery;
 mod network;
 #[cfg(target_os = "linux")]

@@ -56,6 +56,8 @@ pub enum Encoding {
     Json,
     /// One event a line.
     Ndjson,
+    /// One event a line, properties and context as JSON text: for tables with a column of text for each.
+    NdjsonText,
     /// Segment's batch form.
     Segment,
     /// Segment's track call, one event a request: what dlt's own trackers take.

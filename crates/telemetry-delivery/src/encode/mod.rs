@@ -85,6 +85,7 @@ pub(crate) fn encode_as(encoding: Encoding, batch: &Batch<'_>, key: &str, versio
     match encoding {
         Encoding::Json => json::write(out, batch, version),
         Encoding::Ndjson => ndjson::write(out, batch),
+        Encoding::NdjsonText => ndjson::write_text(out, batch),
         Encoding::Segment => unfit = segment::write_batch(out, batch),
         Encoding::SegmentTrack => unfit = segment::write_track(out, batch),
         Encoding::Heap => heap::write_bulk(out, batch, key),
@@ -106,6 +107,7 @@ pub const fn size_bound(encoding: Encoding) -> Bound {
     match encoding {
         Encoding::Json => json::BOUND,
         Encoding::Ndjson => ndjson::BOUND,
+        Encoding::NdjsonText => ndjson::TEXT_BOUND,
         Encoding::Segment | Encoding::SegmentTrack => segment::BOUND,
         Encoding::Heap | Encoding::HeapTrack => heap::BOUND,
         Encoding::Posthog => posthog::BOUND,
@@ -125,7 +127,7 @@ pub fn may_outgrow(encoding: Encoding, batch: &Batch<'_>) -> bool {
 #[must_use]
 pub const fn limits(encoding: Encoding) -> Limits {
     match encoding {
-        Encoding::Json | Encoding::Ndjson => Limits::NONE,
+        Encoding::Json | Encoding::Ndjson | Encoding::NdjsonText => Limits::NONE,
         Encoding::Segment => segment::BATCH,
         Encoding::SegmentTrack => segment::TRACK,
         Encoding::Heap => heap::BULK,
@@ -140,7 +142,7 @@ pub const fn limits(encoding: Encoding) -> Limits {
 /// (Segment's, Heap's and in-house trackers), `status: 0` (PostHog), `partial_success` with rejected records (OTLP).
 pub(crate) fn refuses(encoding: Encoding, answer: &[u8]) -> bool {
     match encoding {
-        Encoding::Json | Encoding::Ndjson => false,
+        Encoding::Json | Encoding::Ndjson | Encoding::NdjsonText => false,
         Encoding::Otlp => otlp::rejects(answer, true),
         Encoding::OtlpJson => otlp::rejects(answer, false),
         Encoding::Segment
@@ -168,7 +170,7 @@ impl Encoding {
 /// What `Content-Type` says.
 pub(crate) const fn content_type(encoding: Encoding) -> &'static str {
     match encoding {
-        Encoding::Ndjson => "application/x-ndjson",
+        Encoding::Ndjson | Encoding::NdjsonText => "application/x-ndjson",
         Encoding::Otlp => "application/x-protobuf",
         _ => "application/json",
     }
@@ -181,7 +183,7 @@ const EVENT_OVERHEAD: u32 = (r#"{"id":"","tool":"",,"age_ms":}"#.len() + 36 + 20
 /// One event's object: `id` and `tool`, the payload's members, `age_ms`.
 fn write_event(out: &mut Vec<u8>, batch: &Batch<'_>, event: &Event<'_>) {
     if event.map.is_some_and(|map| !map.is_empty()) {
-        return write_mapped(out, batch, event);
+        return event_tree(batch, event).write(out);
     }
     out.extend_from_slice(br#"{"id":""#);
     write_uuid(out, event.id);
@@ -203,15 +205,15 @@ fn write_event(out: &mut Vec<u8>, batch: &Batch<'_>, event: &Event<'_>) {
     out.push(b'}');
 }
 
-/// The same of an event whose tool has a mapping.
-fn write_mapped(out: &mut Vec<u8>, batch: &Batch<'_>, event: &Event<'_>) {
+/// The same object, put together: its tool has a mapping, or members of it change.
+fn event_tree<'a>(batch: &Batch<'_>, event: &Event<'a>) -> Tree<'a> {
     let shaped = Shaped::of(batch, event, false);
     let id = event.id.hyphenated().to_string();
     let mut form = Tree::object([
         ("id", Some(Tree::text(&id))),
         ("tool", Some(Tree::text(event.tool))),
     ]);
-    let stored = std::str::from_utf8(event.payload).unwrap_or("{}");
+    let stored: &'a str = std::str::from_utf8(event.payload).unwrap_or("{}");
     for (name, value) in read::members(stored) {
         form.set([&*name].into_iter(), Tree::raw(value));
     }
@@ -221,7 +223,7 @@ fn write_mapped(out: &mut Vec<u8>, batch: &Batch<'_>, event: &Event<'_>) {
     }
     set_own(&mut form, shaped.own, &["id", "tool", "age_ms"]);
     form.set(["age_ms"].into_iter(), Tree::Raw(event.age_ms.to_string().into()));
-    form.write(out);
+    form
 }
 
 fn write_uuid(out: &mut Vec<u8>, id: Uuid) {

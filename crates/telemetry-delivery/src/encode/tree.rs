@@ -80,6 +80,13 @@ impl<'a> Tree<'a> {
         *at = value;
     }
 
+    /// Turns a member into a string of its JSON, where it is there.
+    pub(super) fn make_text(&mut self, name: &str) {
+        if let Some((_, value)) = self.open().iter_mut().find(|(own, _)| own == name) {
+            *value = Self::text(&value.json());
+        }
+    }
+
     /// Takes out what [`super::read::find`] finds.
     pub(super) fn remove(&mut self, name: &str) {
         let members = self.open();

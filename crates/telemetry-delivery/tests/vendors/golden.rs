@@ -49,6 +49,7 @@ fn golden(name: &str, body: &[u8]) {
 #[test]
 fn each_form_is_as_its_golden_file_has_it() {
     for (name, encoding) in [
+        ("text.ndjson", Encoding::NdjsonText),
         ("segment.json", Encoding::Segment),
         ("segment-track.json", Encoding::SegmentTrack),
         ("heap.json", Encoding::Heap),
@@ -56,7 +57,7 @@ fn each_form_is_as_its_golden_file_has_it() {
         ("posthog.json", Encoding::Posthog),
         ("otlp.json", Encoding::OtlpJson),
     ] {
-        golden(name, &body(encoding, None));
+        golden(name, body(encoding, None).trim_ascii_end());
     }
 }
 

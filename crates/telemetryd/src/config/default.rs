@@ -185,7 +185,7 @@ pub(super) const KEYS: &[Key] = &[
     // Which of them an encoding has, `encoding.rs` says.
     optional(
         "destinations.*.form",
-        words(&["batch", "bulk", "protobuf", "track", "json"]),
+        words(&["objects", "text", "batch", "bulk", "track", "protobuf", "json"]),
     ),
     optional("destinations.*.headers.*", Takes::Header),
     optional("destinations.*.auth.bearer", Takes::Secret { basic: false }),

@@ -13,6 +13,10 @@ use super::value::Refusal;
 /// The forms of the encodings that have two, the first being the default, and the kind of key each may have.
 const FORMS: &[(&str, [(&str, Encoding); 2])] = &[
     (
+        "ndjson",
+        [("objects", Encoding::Ndjson), ("text", Encoding::NdjsonText)],
+    ),
+    (
         "segment",
         [("batch", Encoding::Segment), ("track", Encoding::SegmentTrack)],
     ),
@@ -41,7 +45,6 @@ impl Check<'_> {
                 self.wrong(&key, format!("no form: the encoding \"{word}\" has one only"));
             }
             return match word {
-                "ndjson" => Encoding::Ndjson,
                 "posthog" => Encoding::Posthog,
                 "mapped" => Encoding::Mapped,
                 _ => Encoding::Json,
@@ -166,7 +169,7 @@ impl Check<'_> {
 const fn word_of(encoding: Encoding) -> &'static str {
     match encoding {
         Encoding::Json => "json",
-        Encoding::Ndjson => "ndjson",
+        Encoding::Ndjson | Encoding::NdjsonText => "ndjson",
         Encoding::Segment | Encoding::SegmentTrack => "segment",
         Encoding::Heap | Encoding::HeapTrack => "heap",
         Encoding::Posthog => "posthog",

@@ -19,6 +19,7 @@ fn each_encoding_has_its_forms_and_the_first_is_the_default() {
         (&format!("{heap}\nform = \"track\""), Encoding::HeapTrack),
         ("encoding = \"otlp\"", Encoding::Otlp),
         ("encoding = \"otlp\"\nform = \"json\"", Encoding::OtlpJson),
+        ("encoding = \"ndjson\"\nform = \"text\"", Encoding::NdjsonText),
         (
             "encoding = \"posthog\"\nauth.posthog_key = \"x\"",
             Encoding::Posthog,
@@ -38,7 +39,7 @@ fn a_form_that_the_encoding_has_not_is_a_problem_that_names_those_it_has() {
         ),
         "{problems}"
     );
-    for encoding in ["json", "ndjson", "mapped"] {
+    for encoding in ["json", "mapped"] {
         let problems = problems_of(&destination(&format!(
             "encoding = \"{encoding}\"\nform = \"json\""
         )));
