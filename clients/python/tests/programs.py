@@ -11,6 +11,11 @@ from typing import Any
 SOURCES = str(Path(__file__).parents[1] / "src")
 
 
+#: In front of a command: it then is not root, whoever runs the tests. (As root dlt uses `/var/dlt`, and no daemon is
+#: started on demand.)
+SOMEBODY = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
+
+
 def environment(**more: str) -> dict[str, str]:
     """The environment of this process, with the sources on the path."""
     return {**os.environ, "PYTHONPATH": SOURCES, "PYTHONDONTWRITEBYTECODE": "1", **more}
