@@ -111,6 +111,68 @@ fn a_flood_of_one_user_is_rate_limited_and_every_event_of_another_is_taken() {
 }
 
 #[test]
+fn idle_connections_of_some_users_do_not_keep_out_another() {
+    let few = "[limits]\nmax_connections = 16\nmax_connections_per_user = 8\n";
+    let Some(machine) = Machine::start(TOLD, few) else {
+        return;
+    };
+    let hello = json!({"op": "hello", "protocol": 1});
+    let idle = |uid: u32, count: usize| -> Vec<Tool> {
+        let one = |_| {
+            let mut tool = machine.connect(uid);
+            assert_eq!(tool.ask(&hello)["ok"], true);
+            tool
+        };
+        (0..count).map(one).collect()
+    };
+    // As many as there are: who has most gives up those that said nothing for longest.
+    let mut hers = idle(ANN, 8);
+    let mut his = idle(BEN, 8);
+    for uid in 64_100..64_120 {
+        assert_eq!(machine.ask(uid, &event(u64::from(uid)))["status"], "queued");
+    }
+    assert_eq!(hers[0].hear(DEADLINE), Heard::Closed);
+    // What had reached the socket of one that has to leave is taken all the same.
+    let mut more = Vec::new();
+    for n in 0..16 {
+        his.last_mut().unwrap().send(&event(200 + n));
+        more.extend(idle(u32::try_from(64_200 + n).unwrap(), 1));
+    }
+    eventually("all are taken", DEADLINE, || {
+        (booked(&machine.status(BEN), "accepted") == 16).then_some(())
+    });
+}
+
+#[test]
+fn who_connects_in_a_loop_keeps_nobody_out() {
+    let Some(machine) = Machine::start(TOLD, "") else {
+        return;
+    };
+    let socket = machine.home.socket();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    drop(connect_as(&socket, ANN));
+                }
+            });
+        }
+        for n in 0..200 {
+            assert_eq!(machine.ask(BEN, &event(n))["status"], "queued");
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    eventually("she is let in again", DEADLINE, || {
+        let mut tool = machine.connect(ANN);
+        let asked = tool.stream().write_all(b"{\"op\":\"hello\"}\n");
+        let heard = matches!(tool.hear(DEADLINE), Heard::Line(line) if line.contains("\"ok\":true"));
+        (asked.is_ok() && heard).then_some(())
+    });
+    assert_eq!(booked(&machine.status(BEN), "accepted"), 200);
+}
+
+#[test]
 fn the_rate_is_each_tools_own_of_each_user() {
     let rate = "[limits]\nrate = { per_second = 1, burst = 5 }\n";
     let Some(machine) = Machine::start(TOLD, rate) else {

@@ -38,14 +38,19 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// How long the flood goes on before anything is measured: past the burst that the rate allows.
 const WARM: Duration = Duration::from_secs(1);
 
-/// What the noisy user sends: for one tool, over its rate at once; for as many as the queue takes of a user; the largest
-/// lines that are taken; and questions.
-const FLOODS: [(&str, &str); 4] = [
+/// What the noisy user does: sends for one tool, over its rate at once; for as many as the queue takes of a user; the
+/// largest lines that are taken; asks questions; connects and goes at once; and connects for each event.
+const FLOODS: [(&str, &str); 6] = [
     ("one", "a flood of one tool"),
     ("many", "a flood of 64 tools"),
     ("large", "a flood of 64 KiB lines"),
     ("asking", "a flood of questions"),
+    ("connecting", "a flood of connections"),
+    ("visiting", "a flood of visits"),
 ];
+
+/// Threads that connect in a loop: as many as have something to do where the daemon has a processor of two.
+const VISITORS: usize = 4;
 
 /// The name of the noisy user's tool of that number.
 pub(crate) fn tool(number: usize) -> String {
@@ -58,6 +63,7 @@ pub(crate) fn part() -> Option<Result<()>> {
     let socket = PathBuf::from(std::env::var_os(SOCKET)?);
     Some(match part.split_once(' ') {
         Some(("quiet", clients)) => quiet(&socket, clients.parse().unwrap_or(1)),
+        Some(("noisy", what @ ("connecting" | "visiting"))) => connecting(&socket, what == "visiting"),
         Some(("noisy", what)) => noisy(&socket, what),
         _ => Err(anyhow::anyhow!("no part {part:?}")),
     })
@@ -119,7 +125,8 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         || format!("the quiet user sent {}, the books say {status}", quiet.sent),
     );
     report.note(format!(
-        "the noisy user: {CONNECTIONS} connections that never pause; {} of its events were accepted",
+        "the noisy user: {CONNECTIONS} connections that never pause, or {VISITORS} threads that connect in a loop; {} of \
+         its events were accepted",
         of(NOISY, "accepted")
     ));
     drop(quiet);
@@ -239,6 +246,34 @@ fn noisy(socket: &Path, what: &str) -> Result<()> {
             }
         }
     }
+}
+
+/// The noisy user at the door: connects in a loop, with an event each time and the answer to it where it `visits`.
+/// Whatever is said to it, until it is killed.
+fn connecting(socket: &Path, visits: bool) -> Result<()> {
+    let come_by = || -> Result<()> {
+        let mut made = Lines::new(Ack::Queued);
+        let mut line = Vec::new();
+        let mut answer = [0; 1024];
+        loop {
+            let mut stream = UnixStream::connect(socket)?;
+            if visits {
+                line.clear();
+                made.push(&mut line);
+                // Refused ones are closed before they have written.
+                let _ = stream.write_all(&line).and_then(|()| stream.read(&mut answer));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..VISITORS).map(|_| scope.spawn(come_by)).collect();
+        for thread in threads {
+            if let Ok(ended) = thread.join() {
+                return ended;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Whole lines without ids, so that none is a duplicate.

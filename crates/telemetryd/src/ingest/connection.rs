@@ -29,6 +29,9 @@ pub(super) async fn serve(stream: UnixStream, peer: Peer, seat: Option<&Seat>, s
     let (sender, replies) = mpsc::channel(OUTSTANDING);
     let (ended, reader_ended) = watch::channel(false);
     let room = Arc::new(Semaphore::new(OUTSTANDING));
+    if let Some(seat) = seat {
+        seat.place().answers(&room);
+    }
     let limits = shared.settings.borrow().limits.clone();
     let answers = Answers::new(
         write,
@@ -89,10 +92,12 @@ impl Reader<'_> {
     /// the daemon closes.
     async fn bytes(&self) -> Option<Vec<u8>> {
         let mut phase = self.shared.phase.clone();
+        let mut leaves = false;
         loop {
-            let closing = *phase.borrow() >= Phase::Closing;
+            let closing = leaves || *phase.borrow() >= Phase::Closing;
             if !closing {
                 let idle_timeout = self.shared.settings.borrow().limits.idle_timeout;
+                let _waits = self.seat.map(|seat| seat.place().wait());
                 tokio::select! {
                     ready = self.read.readable() => ready.ok()?,
                     () = tokio::time::sleep(idle_timeout) => {
@@ -100,6 +105,8 @@ impl Reader<'_> {
                         continue;
                     }
                     () = crate::phase::reached(&mut phase, Phase::Closing) => continue,
+                    // Somebody needs the seat: what has reached the socket is read, and nothing more.
+                    () = told_to_leave(self.seat) => { leaves = true; continue }
                 }
             }
             let mut buffer = Vec::with_capacity(self.seat.map_or(READ, |_| TURN_BYTES));
@@ -197,6 +204,14 @@ impl Reader<'_> {
             }
         }
         Some(())
+    }
+}
+
+/// Waits until another user's connection needs the seat of an idle one; for ever where nobody has seats.
+async fn told_to_leave(seat: Option<&Seat>) {
+    match seat {
+        Some(seat) => seat.place().leave.notified().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,12 +6,16 @@
 
 mod answers;
 mod connection;
+mod door;
 mod frame;
 mod ids;
 mod intake;
+mod pace;
+mod place;
 mod rate;
 mod users;
 
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,12 +25,14 @@ use telemetry_queue::Queue;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 pub use self::answers::{Answers, Ended};
+use self::door::Door;
 use self::ids::Ids;
+use self::pace::Pace;
 use self::rate::Rates;
-use self::users::{Seat, Users};
+use self::users::{Most, Seat, Users};
 use crate::clock::Clock;
 use crate::config::Checked;
 use crate::consent::Consent;
@@ -37,6 +43,9 @@ use crate::phase::{Phase, PhaseReader};
 
 /// After a failed accept (no file descriptors left), the next try waits so long, or until somebody leaves.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+
+/// Where all seats are taken and nobody was idle, it is looked so often whether somebody is by now.
+const ROOM_AGAIN: Duration = Duration::from_millis(100);
 
 /// Who is at the other end, by the socket's credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +80,7 @@ pub struct Shared {
     pub open: watch::Sender<usize>,
     ids: Mutex<Ids>,
     rates: Mutex<Rates>,
+    pace: Mutex<Pace>,
     users: Arc<Users>,
 }
 
@@ -122,6 +132,7 @@ impl Shared {
             open,
             ids,
             rates,
+            pace: Mutex::default(),
             users: Arc::default(),
         }
     }
@@ -129,17 +140,23 @@ impl Shared {
 
 /// Accepts and serves until the daemon drains; then serves what has come, and ends when all have left.
 pub async fn run(listener: UnixListener, shared: Arc<Shared>) {
+    let mut door = match Door::new(listener) {
+        Ok(door) => door,
+        Err(error) => return error!(%error, "cannot listen"),
+    };
     let mut connections = JoinSet::new();
     let mut phase = shared.phase.clone();
     let mut troubled = false;
     loop {
-        let room = connections.len() < shared.settings.borrow().limits.max_connections;
+        let room = has_room(&shared, connections.len());
         tokio::select! {
-            accepted = listener.accept(), if room => match accepted {
-                Ok((stream, _)) => {
+            accepted = door.next(), if room => match accepted {
+                Ok((stream, peer)) => {
                     troubled = false;
-                    admit(stream, &shared, &mut connections);
-                    tokio::task::yield_now().await;
+                    match admit(stream, peer, &shared, &mut connections) {
+                        Ok(()) => tokio::task::yield_now().await,
+                        Err(Crowd(uid)) => door.turned_away(uid),
+                    }
                 }
                 Err(error) => {
                     if !troubled {
@@ -151,80 +168,123 @@ pub async fn run(listener: UnixListener, shared: Arc<Shared>) {
                 }
             },
             Some(ended) = connections.join_next() => if let Err(error) = ended {
-                tracing::error!(%error, "a connection ended on a defect");
+                error!(%error, "a connection ended on a defect");
             },
+            () = tokio::time::sleep(ROOM_AGAIN), if !room && shared.uid.is_none() => {}
             () = crate::phase::reached(&mut phase, Phase::Closing) => break,
         }
     }
-    // Whoever was in the backlog has been let in as far as the client can tell. The kernel is asked: what the
-    // runtime remembers of the listener's readiness may be old.
-    while let Ok(stream) = rustix::net::accept(&listener) {
-        let stream = std::os::unix::net::UnixStream::from(stream);
-        if let Ok(stream) = stream
-            .set_nonblocking(true)
-            .and_then(|()| UnixStream::from_std(stream))
-        {
-            admit(stream, &shared, &mut connections);
-        }
+    // Whoever was in the backlog has been let in as far as the client can tell.
+    for (stream, peer) in door.rest() {
+        let _ = admit(stream, peer, &shared, &mut connections);
     }
-    drop(listener);
+    drop(door);
     while connections.join_next().await.is_some() {}
 }
 
-fn admit(stream: UnixStream, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
-    let peer = match stream.peer_cred() {
-        Ok(cred) => Peer {
-            uid: cred.uid(),
-            pid: cred.pid(),
-        },
+/// Whether one more can be let in: where all seats are taken, in the place of somebody who is idle.
+fn has_room(shared: &Shared, open: usize) -> bool {
+    open < shared.settings.borrow().limits.max_connections
+        || (shared.uid.is_none() && shared.users.somebody_is_idle())
+}
+
+/// # Errors
+/// The user has as many connections as it may, and is told so.
+fn admit(
+    stream: std::os::unix::net::UnixStream,
+    peer: io::Result<Peer>,
+    shared: &Arc<Shared>,
+    connections: &mut JoinSet<()>,
+) -> Result<(), Crowd> {
+    let peer = match peer {
+        Ok(peer) => peer,
         Err(error) => {
             warn!(%error, "a connection without credentials was closed");
-            return;
+            return Ok(());
         }
     };
     // User mode: the socket is 0600, so this is the user or root; anybody else came past the permissions.
     if shared.uid.is_some_and(|uid| uid != peer.uid) && peer.uid != 0 {
         warn!(uid = peer.uid, "a connection of another user was closed");
-        return;
+        return Ok(());
     }
-    let Ok(seat) = seat(peer, shared) else {
-        turn_away(&stream, peer, shared);
-        if let Some(doorstep) = shared.users.doorstep(peer.uid) {
-            connections.spawn(async move {
-                doorstep.wait().await;
-                drop(stream);
-            });
+    let seat = match seat(peer, shared) {
+        Ok(seat) => seat,
+        Err(crowd) => {
+            turn_away(&stream, peer, shared);
+            if let Some(doorstep) = shared.users.doorstep(peer.uid) {
+                connections.spawn(async move {
+                    doorstep.wait().await;
+                    drop(stream);
+                });
+            }
+            return Err(crowd);
         }
-        return;
+    };
+    let stream = match UnixStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => {
+            warn!(%error, "a connection was closed: it cannot be waited for");
+            return Ok(());
+        }
     };
     debug!(uid = peer.uid, pid = peer.pid, "connection");
     shared.counters.connections.add(1);
     let open = Open::one(&shared.open);
     let shared = Arc::clone(shared);
     connections.spawn(async move {
+        if seat.is_some() {
+            wait_for_its_turn(peer, &shared).await;
+        }
         connection::serve(stream, peer, seat.as_ref(), &shared).await;
         drop((open, seat));
     });
+    Ok(())
 }
 
-/// The user has as many connections as it may.
-struct Crowd;
+/// Who connects in a loop is served one connection after the other, at a pace that others do not feel.
+async fn wait_for_its_turn(peer: Peer, shared: &Shared) {
+    let now_ms = shared.clock.now().boot_ms;
+    let wait = match shared.pace.lock() {
+        Ok(mut pace) => pace.wait(peer.uid, now_ms),
+        Err(_) => Duration::ZERO,
+    };
+    if !wait.is_zero() {
+        let mut phase = shared.phase.clone();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = crate::phase::reached(&mut phase, Phase::Closing) => {}
+        }
+    }
+}
+
+/// This user has as many connections as it may.
+struct Crowd(u32);
 
 /// A seat among the user's own; a user's daemon has but one user, and no seats.
 fn seat(peer: Peer, shared: &Shared) -> Result<Option<Seat>, Crowd> {
     if shared.uid.is_some() {
         return Ok(None);
     }
-    let most = shared.settings.borrow().limits.max_connections_per_user;
-    shared.users.seat(peer.uid, most).map(Some).ok_or(Crowd)
+    let most = {
+        let limits = &shared.settings.borrow().limits;
+        Most {
+            of_all: limits.max_connections,
+            of_one: limits.max_connections_per_user,
+        }
+    };
+    let seat = shared.users.seat(peer.uid, most);
+    seat.map(Some).ok_or(Crowd(peer.uid))
 }
 
 /// Says why, if that can be said at once, and closes.
-fn turn_away(stream: &UnixStream, peer: Peer, shared: &Shared) {
+fn turn_away(stream: &std::os::unix::net::UnixStream, peer: Peer, shared: &Shared) {
     shared.counters.refuse(ErrorCode::RateLimited);
     debug!(uid = peer.uid, "a user has as many connections as it may");
     let most = shared.settings.borrow().limits.max_connections_per_user;
-    let message = format!("this user has {most} connections already (limits.max_connections_per_user)");
+    let message = format!(
+        "this user has as many connections as it may: {most}, fewer while many users are connected (limits.max_connections_per_user)"
+    );
     let _ = rustix::io::write(stream, &answer::error(ErrorCode::RateLimited, &message));
 }
 
