@@ -70,6 +70,7 @@ pub(crate) enum Command {
     ViewOf(u32, Reply<View>),
     DestinationStates(Reply<Vec<(Arc<str>, String)>>),
     SetDestinationState(Arc<str>, String, Reply<()>),
+    HoldUsers(Arc<str>, Vec<u32>, Reply<()>),
     SetLimits(Limits, Reply<()>),
     Checked(Reply<Checked>),
     Checkpoint(Reply<()>),

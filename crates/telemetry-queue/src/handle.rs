@@ -321,6 +321,21 @@ impl Queue {
             .await
     }
 
+    /// These users' rows for this destination are claimed no more, whoever was held before are again. Known only
+    /// as long as the queue is open; of a destination that has no rows yet nothing is remembered.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once sent, it holds.
+    pub async fn hold_users(&self, destination: &Arc<str>, users: Vec<u32>) -> Result<(), QueueError> {
+        let name = Arc::clone(destination);
+        self.ask(|reply| Command::HoldUsers(name, users, reply)).await
+    }
+
     /// Changes the limits; what is over the new ones goes in the writer's next turns.
     ///
     /// # Errors

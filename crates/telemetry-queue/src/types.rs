@@ -1,5 +1,6 @@
 //! What callers may say to the queue, and what it says back.
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -114,6 +115,9 @@ pub struct ClaimLimits {
     pub per_batch: u32,
     /// Encoded bytes that an event has beside its payload (and its tool's name).
     pub per_event: u32,
+    /// So many batches of one user that were formed before (halves, above all) go one after the other while another
+    /// user has something to send; `None`: all of them go before new claims.
+    pub in_a_row: Option<NonZeroU32>,
 }
 
 /// Events lost since the last delivered batch, by reason; bound to the batch that reports them.
@@ -394,6 +398,24 @@ pub struct Waiting {
     pub left: u64,
     /// Counts accepted rows, ever growing.
     pub accepted: u64,
+    /// Users that are [held](crate::Queue::hold_users), in order, with their events that are not under lease: neither
+    /// those nor their batches are among the others here.
+    pub held: Vec<(u32, u64)>,
+}
+
+impl Waiting {
+    /// Events of users that are held.
+    #[must_use]
+    pub fn held_events(&self) -> u64 {
+        self.held.iter().map(|(_, events)| events).sum()
+    }
+
+    /// Events of this user, where it is held.
+    #[must_use]
+    pub fn held_of(&self, uid: u32) -> Option<u64> {
+        let at = self.held.binary_search_by_key(&uid, |(uid, _)| *uid).ok()?;
+        self.held.get(at).map(|(_, events)| *events)
+    }
 }
 
 /// A snapshot, published after every transaction that changed it.

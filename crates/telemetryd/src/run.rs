@@ -163,6 +163,7 @@ async fn live(
         tail: tail.clone(),
         seed: world.seed,
         percent: trigger::percent(world.seed),
+        by_user: world.places.mode == Mode::System,
     };
     let (flushers, flush_handle) = flush::new(shared, settings_reader.clone());
     let service = Arc::new(Service {

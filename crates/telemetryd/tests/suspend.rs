@@ -112,6 +112,7 @@ impl Way {
             tail: Tail::default(),
             seed: 7,
             percent: 100,
+            by_user: false,
         };
         let (room, states) = flush::new(shared, reader);
         let flushing = std::thread::spawn(move || {

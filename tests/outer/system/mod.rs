@@ -8,6 +8,7 @@ mod consent;
 mod ctl;
 mod homes;
 mod limits;
+mod refused;
 mod shares;
 
 use std::fs::{self, Permissions};

@@ -1,5 +1,6 @@
 //! Claiming: a batch that was formed before, else a new one of the oldest waiting events.
 
+use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -17,14 +18,14 @@ impl Store {
         let Some(&destination) = self.state.destination_names.get(&claim.destination) else {
             return Ok(None);
         };
+        if claim
+            .uid
+            .is_some_and(|uid| self.state.destinations[destination].held.contains(&uid))
+        {
+            return Ok(None);
+        }
         self.flush_segments()?;
-        let formed = self.state.destinations[destination].batches.values();
-        let ready = formed.copied().find(|n| {
-            self.state
-                .batches
-                .get(n)
-                .is_some_and(|batch| batch.lease.is_none() && claim.uid.is_none_or(|uid| uid == batch.uid))
-        });
+        let (ready, other) = self.ready(destination, claim);
         if let Some(n) = ready {
             let Some(members) = self.state.batches.get(&n).map(|batch| batch.members.clone()) else {
                 return Ok(None);
@@ -43,13 +44,64 @@ impl Store {
             }
             return Ok(Some(self.claimed(batch, arena, events)));
         }
-        let Some(uid) = claim.uid.or_else(|| self.next_uid(destination)) else {
+        let Some(uid) = claim.uid.or(other).or_else(|| self.next_uid(destination, None)) else {
             return Ok(None);
         };
         let Some(gathered) = self.gather(destination, uid, claim.limits)? else {
             return Ok(None);
         };
         self.form(destination, gathered).map(Some)
+    }
+
+    /// The formed batch that goes next, if one does; or who comes before it with new events (QUEUE.md, "claims take
+    /// from each in turn"): a batch that is refused and halved is a thousand requests, and others are not to wait for
+    /// all of them.
+    fn ready(&mut self, destination: DestinationAt, claim: &Claim) -> (Option<u64>, Option<u32>) {
+        let place = &self.state.destinations[destination];
+        let formed = place.batches.values().filter_map(|n| self.state.batches.get(n));
+        let ready: Vec<(u64, u32)> = formed
+            .filter(|batch| {
+                batch.lease.is_none()
+                    && !place.held.contains(&batch.uid)
+                    && claim.uid.is_none_or(|uid| uid == batch.uid)
+            })
+            .map(|batch| (batch.n, batch.uid))
+            .take(if claim.limits.in_a_row.is_none() {
+                1
+            } else {
+                usize::MAX
+            })
+            .collect();
+        let Some(&(mut n, mut uid)) = ready.first() else {
+            return (None, None);
+        };
+        let (last, times) = place.row;
+        if let Some(most) = claim.limits.in_a_row.map(NonZeroU32::get) {
+            let wanted = ready.iter().find(|(_, uid)| (*uid == last) == (times < most));
+            match wanted {
+                Some(&wanted) => (n, uid) = wanted,
+                None if times >= most => {
+                    if let Some(other) = self.next_uid(destination, Some(last)) {
+                        self.state.destinations[destination].row = (other, 0);
+                        return (None, Some(other));
+                    }
+                }
+                None => {}
+            }
+        }
+        let place = &mut self.state.destinations[destination];
+        let times = if place.row.0 == uid { place.row.1 } else { 0 };
+        place.row = (uid, times.saturating_add(1));
+        (Some(n), None)
+    }
+
+    /// Users whose rows for this destination are not claimed until they are named no more; their leases go on.
+    pub(crate) fn hold_users(&mut self, destination: &str, users: &[u32]) {
+        if let Some(&at) = self.state.destination_names.get(destination) {
+            let destination = &mut self.state.destinations[at];
+            destination.held = users.iter().copied().collect();
+            destination.dirty = true;
+        }
     }
 
     /// The claim's answer for a batch.

@@ -60,12 +60,13 @@ enum Stop {
 }
 
 impl Store {
-    /// The uid whose turn it is among those with waiting events.
-    pub(crate) fn next_uid(&self, destination: DestinationAt) -> Option<u32> {
+    /// The uid whose turn it is among those with waiting events, but for this one.
+    pub(crate) fn next_uid(&self, destination: DestinationAt, but: Option<u32>) -> Option<u32> {
         let destination = &self.state.destinations[destination];
         destination
             .uids
             .iter()
+            .filter(|turn| but != Some(turn.uid) && !destination.held.contains(&turn.uid))
             .filter(|turn| {
                 turn.lanes
                     .iter()

@@ -184,6 +184,7 @@ impl Store {
         for before in &old.destinations {
             let at = self.state.destination(&before.name);
             self.state.destinations[at].requeued = before.requeued;
+            self.state.destinations[at].held.clone_from(&before.held);
         }
         for (id, n) in self.leases.clone() {
             self.state.lease_as(n, id);

@@ -12,14 +12,18 @@ impl Store {
         };
         let place = &self.state.destinations[destination];
         let formed = place.batches.values().filter_map(|n| self.state.batches.get(n));
-        let ready = formed
-            .into_iter()
-            .find(|batch| batch.lease.is_none() && claim.uid.is_none_or(|uid| uid == batch.uid));
+        let ready = formed.into_iter().find(|batch| {
+            batch.lease.is_none()
+                && match claim.uid {
+                    Some(uid) => uid == batch.uid,
+                    None => !place.held.contains(&batch.uid),
+                }
+        });
         if let Some(batch) = ready {
             let (arena, events) = self.read_members(&batch.members)?;
             return Ok(Some(self.claimed(batch, arena, events)));
         }
-        let Some(uid) = claim.uid.or_else(|| self.next_uid(destination)) else {
+        let Some(uid) = claim.uid.or_else(|| self.next_uid(destination, None)) else {
             return Ok(None);
         };
         let losses = self

@@ -1,7 +1,7 @@
 //! What the writer knows by heart: lanes with their books, batches, losses. A mirror of the small tables, changed
 //! with them in the same transaction and read again from them after a rollback.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::dedupe::IdTable;
@@ -184,6 +184,10 @@ pub(crate) struct Destination {
     pub(crate) accepted: u64,
     /// Events put back from the parked rows since the queue was opened: the view's counters only grow.
     pub(crate) requeued: u64,
+    /// Users whose rows are not to be claimed for now.
+    pub(crate) held: BTreeSet<u32>,
+    /// Whose batch was claimed last that had been formed before, and how many of them one after the other.
+    pub(crate) row: (u32, u32),
     /// Its line in the view has to be made anew.
     pub(crate) dirty: bool,
 }
@@ -351,6 +355,8 @@ impl State {
             leased_bytes: 0,
             accepted: 0,
             requeued: 0,
+            held: BTreeSet::new(),
+            row: (0, 0),
             dirty: true,
         });
         self.destination_names.insert(Arc::clone(name), at);

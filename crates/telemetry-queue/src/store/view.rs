@@ -89,27 +89,61 @@ impl Store {
     }
 
     fn waiting(&self, destination: &Destination) -> Waiting {
-        let lanes = destination.uids.iter().flat_map(|turn| &turn.lanes);
+        let (held, held_bytes) = self.held(destination);
+        let goes = |uid: u32| !destination.held.contains(&uid);
+        let turns = destination.uids.iter().filter(|turn| goes(turn.uid));
+        let lanes = turns.flat_map(|turn| &turn.lanes);
         let heads = lanes.fold(None, |all, &lane| oldest(all, self.state.lanes[lane].head));
         let open = destination
             .batches
             .values()
             .filter_map(|n| self.state.batches.get(n));
         let (mut open_batches, mut first) = (0, heads);
-        for batch in open.filter(|batch| batch.lease.is_none()) {
+        for batch in open.filter(|batch| batch.lease.is_none() && goes(batch.uid)) {
             open_batches += 1;
             first = oldest(first, Some(batch.oldest));
         }
         let accepted = destination.accepted + destination.requeued;
         Waiting {
-            events: destination.queued.saturating_sub(destination.leased),
-            bytes: destination.bytes.saturating_sub(destination.leased_bytes),
+            events: destination
+                .queued
+                .saturating_sub(destination.leased + held.iter().map(|(_, events)| events).sum::<u64>()),
+            bytes: destination
+                .bytes
+                .saturating_sub(destination.leased_bytes + held_bytes),
             open_batches,
             oldest: first.map(|stamp| stamp.received),
             oldest_this_boot: first.is_some_and(|stamp| stamp.boot == self.ages.boot),
             leased: destination.leased,
             left: accepted.saturating_sub(destination.queued),
             accepted,
+            held,
         }
+    }
+
+    /// The users that are held, each with its events that are not under lease; and the bytes of all of these.
+    fn held(&self, destination: &Destination) -> (Vec<(u32, u64)>, u64) {
+        let mut bytes = 0;
+        let of = |uid: &u32| {
+            let turn = destination.uids.iter().find(|turn| turn.uid == *uid);
+            let lanes = turn.into_iter().flat_map(|turn| &turn.lanes);
+            let (mut events, mut own) = (0, 0);
+            for lane in lanes.map(|&lane| &self.state.lanes[lane]) {
+                events += lane.tallies.queued;
+                own += lane.bytes;
+            }
+            let batches = destination
+                .batches
+                .values()
+                .filter_map(|n| self.state.batches.get(n));
+            for batch in batches.filter(|batch| batch.uid == *uid && batch.lease.is_some()) {
+                events = events.saturating_sub(batch.events);
+                own = own.saturating_sub(batch.bytes);
+            }
+            bytes += own;
+            (*uid, events)
+        };
+        let held = destination.held.iter().map(of).collect();
+        (held, bytes)
     }
 }

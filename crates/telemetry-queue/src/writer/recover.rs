@@ -156,7 +156,8 @@ pub(super) fn refuse(command: Command, why: &QueueError) {
         Command::ViewOf(_, reply) => send(reply, why),
         Command::Books(_, reply) => send(reply, why),
         Command::DestinationStates(reply) => send(reply, why),
-        Command::SetDestinationState(_, _, reply)
+        Command::HoldUsers(_, _, reply)
+        | Command::SetDestinationState(_, _, reply)
         | Command::SetLimits(_, reply)
         | Command::Checkpoint(reply) => {
             send(reply, why);

@@ -57,6 +57,10 @@ impl Writer {
                 let result = self.with_relief(result, store);
                 self.answer(reply, "cannot store a destination's state", result);
             }
+            Command::HoldUsers(name, users, reply) => {
+                self.store.hold_users(&name, &users);
+                self.answer(reply, "cannot hold users", Ok(()));
+            }
             Command::SetLimits(limits, reply) => {
                 self.store.limits = limits;
                 self.bound_wal();

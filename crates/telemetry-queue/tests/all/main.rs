@@ -5,6 +5,7 @@
 
 mod fairness;
 mod faults;
+mod held;
 mod kill;
 mod model;
 mod schemas;

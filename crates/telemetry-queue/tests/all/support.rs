@@ -127,6 +127,7 @@ pub(crate) const ALL: ClaimLimits = ClaimLimits {
     max_bytes: u64::MAX / 4,
     per_batch: 0,
     per_event: 0,
+    in_a_row: None,
 };
 
 pub(crate) fn at_most(max_events: u32) -> ClaimLimits {

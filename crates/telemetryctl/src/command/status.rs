@@ -176,6 +176,14 @@ fn destinations(status: &Map<String, Value>, now: i64, screen: &mut Screen) -> R
                 .unwrap_or_default(),
         ]);
         let (name, state) = (cell(row, "name"), word(row, "state"));
+        for held in rows(row, "held_users") {
+            let (uid, queued) = (cell(held, "uid"), cell(held, "queued"));
+            let reason = format!("{}: {}", cell(held, "reason"), cell(held, "last_error"));
+            talk.push(format!(
+                "  {name}: {queued} of uid {uid} are held, {}",
+                styled(YELLOW, &reason)
+            ));
+        }
         for (key, style) in [("reason", YELLOW), ("last_error", RED)] {
             let text = cell(row, key);
             // An error of yesterday is no news while all is well.

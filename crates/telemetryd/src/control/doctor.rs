@@ -5,6 +5,12 @@ use telemetry_queue::QueueError;
 
 use super::Service;
 use super::caller::Caller;
+use super::status::others_wait;
+
+/// What an admin can do about a user whose events are refused.
+const REFUSED_WHOLE: &str = "they are tried again by themselves, or by 'telemetryctl resume'; 'telemetryctl queue list --all-users' shows them";
+/// What that user can do.
+const REFUSED_YOURS: &str = "they are tried again by themselves; 'telemetryctl queue next-batch' shows what is refused, 'telemetryctl queue purge' gives it up";
 
 impl Service {
     pub(super) async fn doctor(&self, caller: Caller) -> Result<Vec<Value>, QueueError> {
@@ -79,8 +85,18 @@ impl Service {
                 Some("the tool has no manifest until this is mended"),
             );
         }
-        for state in self.flush.states().borrow().iter() {
-            let (name, state) = state;
+        for (name, state) in self.flush.states().borrow().iter() {
+            let known = view.destinations.iter().find(|(known, _)| known == name);
+            let others_wait = known.is_none_or(|(_, waiting)| others_wait(waiting));
+            let whole = state;
+            let state = state.seen_by(caller.whose, others_wait);
+            let apart = state.condition != whole.condition;
+            if self.names_users(caller) && !apart {
+                for uid in whole.held_users.keys() {
+                    let detail = format!("{name} refuses every event of uid {uid}; those of others go on");
+                    add("destination", "warn", detail, Some(REFUSED_WHOLE));
+                }
+            }
             let detail = |word: &str| {
                 let error = state
                     .last_error
@@ -90,6 +106,10 @@ impl Service {
                 format!("{name} is {word}: {error}")
             };
             match state.word(self.clock.now()) {
+                "held" if apart && caller.whose.is_some() => {
+                    let detail = format!("{name} refuses every event of yours");
+                    add("destination", "fail", detail, Some(REFUSED_YOURS));
+                }
                 word @ ("held" | "closed") => add(
                     "destination",
                     "fail",

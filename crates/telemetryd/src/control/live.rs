@@ -9,8 +9,9 @@ use telemetry_queue::View;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::caller::Caller;
+use super::status::{others_wait, queued};
 use super::{Service, refuse};
-use crate::flush;
+use crate::flush::{self, state::State};
 use crate::ingest::{Answers, Ended};
 use crate::phase::{Phase, reached};
 
@@ -30,8 +31,8 @@ fn marks(view: &View, destination: Option<&str>) -> (Marks, u64) {
     let mut sum = 0;
     let marks = wanted
         .map(|(name, waiting)| {
-            sum += waiting.events + waiting.leased;
-            (Arc::clone(name), waiting.left + waiting.events + waiting.leased)
+            sum += queued(waiting);
+            (Arc::clone(name), waiting.left + queued(waiting))
         })
         .collect();
     (marks, sum)
@@ -46,7 +47,7 @@ fn left(marks: &Marks, view: &View) -> Marks {
             .find(|(known, _)| known == name)
             .map(|(_, waiting)| waiting);
         // Nothing at all left means done, whatever the counts say.
-        let left = waiting.map_or(0, |w| mark.saturating_sub(w.left).min(w.events + w.leased));
+        let left = waiting.map_or(0, |w| mark.saturating_sub(w.left).min(queued(w)));
         (Arc::clone(name), left)
     });
     left.filter(|(_, left)| *left > 0).collect()
@@ -88,15 +89,15 @@ impl Service {
         tokio::pin!(deadline);
         let mut timed_out = false;
         loop {
-            let left = match self.view_for(caller).await {
-                Ok(view) => left(&marks, &view),
+            let (left, states_now) = match self.view_for(caller).await {
+                Ok(view) => (left(&marks, &view), self.states_of(&view, caller)),
                 // The queue is closed: nothing more will leave.
-                Err(_) => marks.clone(),
+                Err(_) => (marks.clone(), BTreeMap::new()),
             };
-            let stuck = self.stuck(&left);
+            let stuck = self.stuck(&left, &states_now);
             if left.values().sum::<u64>() == 0 || timed_out || stuck {
                 let left_sum: u64 = left.values().sum();
-                let why: Vec<Value> = self.why(&left);
+                let why: Vec<Value> = self.why(&left, &states_now);
                 return out
                     .line(&json!({
                         "ok": true, "settled": waiting.saturating_sub(left_sum), "left": left_sum,
@@ -114,10 +115,21 @@ impl Service {
         }
     }
 
-    /// Whether nothing that is left can move now: held, paused, closed, under `Retry-After`, no destination.
-    fn stuck(&self, left: &Marks) -> bool {
+    /// How each destination is to this caller now.
+    fn states_of(&self, view: &View, caller: Caller) -> BTreeMap<Arc<str>, State> {
         let states = self.flush.states();
         let states = states.borrow();
+        let of = |(name, state): (&Arc<str>, &State)| {
+            let known = view.destinations.iter().find(|(known, _)| known == name);
+            let others_wait = known.is_none_or(|(_, waiting)| others_wait(waiting));
+            let state = state.seen_by(caller.whose, others_wait).into_owned();
+            (Arc::clone(name), state)
+        };
+        states.iter().map(of).collect()
+    }
+
+    /// Whether nothing that is left can move now: held, paused, closed, under `Retry-After`, no destination.
+    fn stuck(&self, left: &Marks, states: &BTreeMap<Arc<str>, State>) -> bool {
         let now = self.clock.now();
         !left.is_empty()
             && left.keys().all(|name| match states.get(name) {
@@ -129,9 +141,7 @@ impl Service {
             })
     }
 
-    fn why(&self, left: &Marks) -> Vec<Value> {
-        let states = self.flush.states();
-        let states = states.borrow();
+    fn why(&self, left: &Marks, states: &BTreeMap<Arc<str>, State>) -> Vec<Value> {
         let why = left.iter().map(|(name, count)| match states.get(name) {
             Some(state) => json!({
                 "destination": &**name, "left": count, "state": state.word(self.clock.now()), "reason": state.reason,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use telemetry_protocol::consent::Verdict;
-use telemetry_queue::{Book, QueueError, View};
+use telemetry_queue::{Book, QueueError, View, Waiting};
 
 use super::caller::Caller;
 use super::{Service, when};
+use crate::flush::state::{REFUSES_EVERYTHING, State};
 
 impl Service {
     /// The whole of it.
@@ -50,7 +51,7 @@ impl Service {
                 "kept_until": oldest.map(|ms| when(ms.saturating_add_unsigned(settings.queue.max_age_ms))),
             },
         });
-        status["destinations"] = self.destinations(&view).into();
+        status["destinations"] = self.destinations(&view, caller).into();
         status["tools"] = self.tool_states(&books, caller).into();
         status["books"] = books.iter().map(book).collect::<Vec<Value>>().into();
         Ok(status)
@@ -64,14 +65,14 @@ impl Service {
         }
     }
 
-    fn destinations(&self, view: &View) -> Vec<Value> {
+    fn destinations(&self, view: &View, caller: Caller) -> Vec<Value> {
         let settings = Arc::clone(&self.settings.borrow());
         let states = self.flush.states();
         let states = states.borrow();
         let with_rows = view
             .destinations
             .iter()
-            .filter(|(_, w)| w.events + w.leased > 0)
+            .filter(|(_, w)| queued(w) > 0)
             .map(|(name, _)| name);
         let names: BTreeSet<&Arc<str>> = settings.destinations.keys().chain(with_rows).collect();
         let now = self.clock.now();
@@ -81,18 +82,23 @@ impl Service {
                 .iter()
                 .find(|(known, _)| known == name)
                 .map(|(_, waiting)| waiting);
-            let queued = waiting.map_or(0, |w| w.events + w.leased);
-            match (settings.destinations.get(name), states.get(name)) {
+            let queued = waiting.map_or(0, queued);
+            let others_wait = waiting.is_none_or(others_wait);
+            let held = states.get(name).filter(|_| self.names_users(caller));
+            let state = states
+                .get(name)
+                .map(|state| state.seen_by(caller.whose, others_wait));
+            let mut line = match (settings.destinations.get(name), state) {
                 (Some(destination), state) => json!({
                     "name": &**name,
                     "encoding": destination.encoding,
-                    "state": state.map_or("idle", |s| s.word(now)),
-                    "reason": state.and_then(|s| s.reason.clone()),
-                    "next_try": state.and_then(|s| s.next_try.max_by_wall(s.retry_after)).map(when),
-                    "last_error": state.and_then(|s| s.last_error.clone()),
+                    "state": state.as_ref().map_or("idle", |s| s.word(now)),
+                    "reason": state.as_ref().and_then(|s| s.reason.clone()),
+                    "next_try": state.as_ref().and_then(|s| s.next_try.max_by_wall(s.retry_after)).map(when),
+                    "last_error": state.as_ref().and_then(|s| s.last_error.clone()),
                     "queued": queued,
-                    "max_bytes_learned": state.and_then(|s| s.learned_max_bytes),
-                    "attempts": state.map_or(0, |s| s.attempts),
+                    "max_bytes_learned": state.as_ref().and_then(|s| s.learned_max_bytes),
+                    "attempts": state.as_ref().map_or(0, |s| s.attempts),
                     "oldest": waiting.and_then(|w| w.oldest).map(|at| when(at.wall_ms)),
                 }),
                 (None, _) => json!({
@@ -107,7 +113,11 @@ impl Service {
                     "attempts": 0,
                     "oldest": waiting.and_then(|w| w.oldest).map(|at| when(at.wall_ms)),
                 }),
+            };
+            if let Some(state) = held {
+                line["held_users"] = held_users(state, waiting);
             }
+            line
         };
         names.into_iter().map(one).collect()
     }
@@ -149,6 +159,27 @@ impl Service {
         };
         names.iter().map(one).collect()
     }
+}
+
+/// Everything that waits for a destination, or is on its way.
+pub(super) fn queued(waiting: &Waiting) -> u64 {
+    waiting.events + waiting.leased + waiting.held_events()
+}
+
+/// Whether something waits that is nobody's who is held; true where nothing waits at all.
+pub(super) fn others_wait(waiting: &Waiting) -> bool {
+    waiting.events + waiting.leased > 0 || waiting.held_events() == 0
+}
+
+/// Whose rows wait although those of others go on.
+fn held_users(state: &State, waiting: Option<&Waiting>) -> Value {
+    let held = state.held_users.iter().map(|(uid, held)| {
+        json!({
+            "uid": uid, "reason": REFUSES_EVERYTHING, "next_try": when(held.next_try.wall_ms), "last_error": held.last_error,
+            "queued": waiting.and_then(|waiting| waiting.held_of(*uid)),
+        })
+    });
+    held.collect()
 }
 
 fn losses(reasons: &[(&str, u64)]) -> Map<String, Value> {

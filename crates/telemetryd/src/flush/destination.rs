@@ -5,7 +5,9 @@ mod around;
 mod burst;
 mod early;
 mod judge;
+mod orders;
 mod settle;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use uuid::Uuid;
 use self::ahead::Ahead;
 use self::around::Around;
 use self::early::Early;
+use self::orders::Errand;
 use super::state::State;
 use super::trigger::{self, Inputs, Next};
 use super::{Order, Shared, States, claim_limits};
@@ -43,6 +46,8 @@ pub(super) struct Flusher {
     flush_until: Option<u64>,
     /// Whose rows go early.
     early: Early,
+    /// What the queue does for the last order.
+    errand: Option<Errand>,
     /// The machine's sleep and its network.
     around: Around,
     /// An attempt failed, or was held, since the drain began.
@@ -77,6 +82,7 @@ impl Flusher {
             view,
             flush_until: None,
             early: Early::default(),
+            errand: None,
             around: Around::default(),
             drained: false,
             awake: false,
@@ -91,7 +97,13 @@ impl Flusher {
     /// Runs until the daemon stops or the destination is gone from the config.
     pub(super) async fn run(mut self) {
         let mut phase = self.shared.phase.clone();
+        if self.shared.by_user {
+            // Whom another flusher of this name has held.
+            self.tell_held().await;
+        }
         while !self.dismissed {
+            let waiting = self.waiting();
+            self.release_due(&waiting).await;
             let waiting = self.waiting();
             self.look_around(&waiting);
             match (self.next_with(&waiting), self.early(&waiting)) {
@@ -110,9 +122,11 @@ impl Flusher {
                 (wait, None) => {
                     self.rest();
                     let timer = match wait {
-                        Next::Wait(left) => Some(left.min(PIECE)),
+                        Next::Wait(left) => Some(left),
                         _ => None,
                     };
+                    let timer = timer.into_iter().chain(self.first_due(&waiting)).min();
+                    let timer = timer.map(|left| left.min(PIECE));
                     tokio::select! {
                         order = self.orders.recv() => match order {
                             Some(order) => self.obey(order).await,
@@ -183,7 +197,12 @@ impl Flusher {
 
     fn limits(&mut self, now: Moment) -> ClaimLimits {
         self.state.forget_learned(self.settings.batch.max_bytes, now);
-        claim_limits(&self.settings, &self.state, now)
+        let mut limits = claim_limits(&self.settings, &self.state, now);
+        limits.in_a_row = self.shared.by_user.then_some(users::PIECES);
+        if self.state.doubted {
+            limits.max_events = limits.max_events.min(users::IN_DOUBT);
+        }
+        limits
     }
 
     /// Where one request takes one event (or few), what waits when the first goes makes up the burst: it would have been
@@ -192,39 +211,6 @@ impl Flusher {
         if limits(self.settings.encoding).max_events < self.settings.batch.max_events {
             let until = waiting.left + waiting.events + waiting.leased;
             self.flush_until = self.flush_until.max(Some(until));
-        }
-    }
-
-    async fn obey(&mut self, order: Order) {
-        let mut told = None;
-        match order {
-            Order::Flush(Some(uid)) => return self.send_early(uid).await,
-            Order::Flush(None) => {
-                let waiting = self.waiting();
-                self.flush_until = Some(waiting.left + waiting.events + waiting.leased);
-                return;
-            }
-            Order::Pause(hold, answer) => {
-                self.state.pause(self.shared.clock.now(), hold);
-                told = Some(answer);
-            }
-            Order::Resume(answer) => {
-                self.state.resume();
-                told = Some(answer);
-            }
-            Order::Settings(settings, client) => {
-                // What a file holds that the settings name may have been mended, though they read the same.
-                self.state.release();
-                if *settings != self.settings {
-                    self.client = Some(*client);
-                    self.settings = *settings;
-                }
-            }
-        }
-        self.publish();
-        keep(&self.shared.queue, &self.settings.name, &self.state).await;
-        if let Some(told) = told {
-            let _ = told.send(());
         }
     }
 

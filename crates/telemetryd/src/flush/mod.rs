@@ -48,6 +48,8 @@ pub struct Shared {
     pub seed: u64,
     /// [`trigger::percent`] of this machine.
     pub percent: u32,
+    /// The rows are many users', and one is not to hold up the others (I13).
+    pub by_user: bool,
 }
 
 /// What somebody asks of a flusher. Who has to know that it holds is told.
@@ -276,6 +278,7 @@ pub fn claim_limits(settings: &Destination, state: &State, now: Moment) -> Claim
         max_bytes: state.max_bytes(batch.max_bytes, now),
         per_batch: bound.per_batch,
         per_event: bound.per_event,
+        in_a_row: None,
     }
 }
 

@@ -1,12 +1,16 @@
 //! What is remembered of a destination between attempts and between starts: how it answers, when to try
 //! again, what it takes. Kept as text beside the queue's rows, in the same transaction as the settlement.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use telemetry_delivery::RETRY_AFTER_MAX;
 use telemetry_queue::Moment;
 
+/// What is said of a hold where all of a batch was refused with one status.
+pub const REFUSES_EVERYTHING: &str = "refuses_everything";
 /// A learned limit doubles again after so long (DELIVERY.md, 413).
 const RELEARN_MS: i64 = 24 * 60 * 60 * 1000;
 /// No limit below this is learned: one event of that size is then parked, not split for ever.
@@ -95,9 +99,23 @@ pub struct State {
     pub paused: bool,
     /// See `paused`.
     pub paused_until: Option<Deadline>,
+    /// Users whose rows wait although the destination answers: all of a batch of theirs was refused with one status
+    /// (in a machine-wide daemon).
+    pub held_users: BTreeMap<u32, HeldUser>,
+    /// Somebody's batch was refused as a whole, and nothing was delivered since.
+    pub doubted: bool,
     /// A request is under way.
     #[serde(skip)]
     pub sending: bool,
+}
+
+/// A user whose rows for a destination wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldUser {
+    /// They are tried again then.
+    pub next_try: Deadline,
+    /// What went wrong, for people.
+    pub last_error: String,
 }
 
 impl State {
@@ -139,8 +157,36 @@ impl State {
         }
     }
 
+    /// As it is to this user, whose rows may be held apart; `None`: to everybody, where rows of others may go.
+    #[must_use]
+    pub fn seen_by(&self, uid: Option<u32>, others_wait: bool) -> Cow<'_, Self> {
+        let held = match uid {
+            Some(uid) => self.held_users.get(&uid),
+            None if others_wait => None,
+            None => self.held_users.values().min_by_key(|held| held.next_try.wall_ms),
+        };
+        match held {
+            Some(held)
+                if matches!(
+                    self.condition,
+                    Condition::Idle | Condition::Backoff | Condition::Captive
+                ) =>
+            {
+                let mut seen = self.clone();
+                seen.condition = Condition::Held;
+                seen.reason = Some(REFUSES_EVERYTHING.to_owned());
+                seen.next_try = Some(held.next_try);
+                seen.last_error = Some(held.last_error.clone());
+                seen.sending = false;
+                Cow::Owned(seen)
+            }
+            _ => Cow::Borrowed(self),
+        }
+    }
+
     /// It took a batch.
     pub fn succeeded(&mut self, now: Moment) {
+        self.doubted = false;
         self.condition = Condition::Idle;
         self.reason = None;
         self.attempts = 0;
@@ -234,6 +280,8 @@ impl State {
 
     /// A person changed something: what held it may be mended.
     pub fn release(&mut self) {
+        self.held_users.clear();
+        self.doubted = false;
         if matches!(self.condition, Condition::Held | Condition::Closed) {
             self.condition = Condition::Idle;
             self.reason = None;

@@ -28,6 +28,7 @@ impl World {
                     max_bytes: u64::MAX / 4,
                     per_batch: 10,
                     per_event: 5,
+                    in_a_row: None,
                 };
                 let claimed = self.bench().claim(destination, limits, self.now);
                 let done = claimed.is_none();

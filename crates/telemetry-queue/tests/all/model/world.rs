@@ -112,6 +112,7 @@ impl World {
                     max_bytes: max_bytes.map_or(u64::MAX / 4, u64::from),
                     per_batch: 10,
                     per_event: 5,
+                    in_a_row: None,
                 };
                 let name = destination_of(*destination);
                 let claimed = self.bench().claim(name, limits, self.now);
@@ -323,6 +324,7 @@ impl World {
                 max_bytes: u64::MAX / 4,
                 per_batch: 10,
                 per_event: 5,
+                in_a_row: None,
             };
             let answer = bench
                 .queue()

@@ -107,6 +107,7 @@ impl Flusher {
         trigger::is_full(&waiting, &batch)
             && waiting.open_batches == 0
             && self.state.condition == Condition::Idle
+            && !self.state.doubted
             && self.next_with(&waiting) == Next::Send
     }
 

@@ -31,6 +31,9 @@ impl Flusher {
             } else {
                 self.hold_back(batch).await;
             }
+            self.end_errand().await;
+            let waiting = self.waiting();
+            self.release_due(&waiting).await;
             loop {
                 match self.orders.try_recv() {
                     Ok(order) => self.obey(order).await,
@@ -75,6 +78,7 @@ impl Flusher {
     /// Puts a batch back that may not go; claims anew where something may.
     async fn hold_back(&mut self, batch: Claimed) {
         self.end_ahead().await;
+        self.early.put_back(&batch);
         let now = self.shared.clock.now();
         self.end(&batch, Outcome::PutBack, false, now).await;
         if !self.dismissed && self.next() == Next::Send {
@@ -165,12 +169,14 @@ impl Flusher {
                 tokio::select! {
                     // The queue is told in the order in which things happen: what it is to keep of the state, above all.
                     biased;
+                    brought = Self::brought(&mut self.errand) => self.take_brought(brought),
                     done = self.ahead.worked() => self.take_work(done),
                     // Dropping the send closes its connection: a withdrawal cancels what is in flight.
                     () = &mut closed => break cancelled(),
                     report = &mut sending => break report,
-                    // A pause holds from when it is answered: what goes next waits, though this request goes on.
-                    Some(order) = self.orders.recv() => self.obey(order).await,
+                    // A pause holds from when it is answered: what goes next waits, though this request goes on. What
+                    // the queue does for an order is not waited for here: neither an answer nor a withdrawal may be late.
+                    Some(order) = self.orders.recv(), if self.errand.is_none() => self.begin(order),
                 }
             }
         };

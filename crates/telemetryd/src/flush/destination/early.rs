@@ -49,6 +49,24 @@ impl Early {
         }
     }
 
+    /// A batch goes back that was claimed to go early: its events go early all the same, once they may.
+    pub(super) fn put_back(&mut self, batch: &Claimed) {
+        if self.claimed == Some(batch.id) {
+            self.claimed = None;
+            let events = batch.events.len() as u64;
+            let known = self.wanted.iter_mut().find(|(uid, _)| *uid == batch.uid);
+            match known {
+                Some((_, left)) => *left += events,
+                None => self.add(batch.uid, events),
+            }
+        }
+    }
+
+    /// This user's rows go no more before their time.
+    pub(super) fn forget(&mut self, uid: u32) {
+        self.wanted.retain(|(known, _)| *known != uid);
+    }
+
     /// Whether one may go past a backoff again: a user who asks in a loop knocks at the pace of a first retry.
     fn may_knock(&self, now: Moment, pace: Duration) -> bool {
         self.knocked
@@ -69,16 +87,9 @@ impl Early {
 
 impl Flusher {
     /// What this user has waiting now goes early.
-    pub(super) async fn send_early(&mut self, uid: u32) {
-        let Ok(view) = self.shared.queue.view_of(uid).await else {
-            return; // the queue is closed
-        };
-        let own = view
-            .destinations
-            .iter()
-            .find(|(name, _)| *name == self.settings.name);
-        let events = own.map_or(0, |(_, waiting)| waiting.events);
-        if events > 0 {
+    pub(super) fn send_early(&mut self, uid: u32, events: u64) {
+        // A hold stands above a flush.
+        if events > 0 && !self.state.held_users.contains_key(&uid) {
             self.early.add(uid, events);
         }
     }

@@ -1,13 +1,11 @@
 //! The end of a lease: a settlement, kept up until the queue takes it, or a release and what consent has
 //! withdrawn (I2, I3).
 
-use telemetry_delivery::{Report, Verdict};
 use telemetry_queue::{ClaimLimits, Claimed, Id, Moment, Outcome, PurgeReason, Queue, QueueError, Settled};
 use tracing::{error, info};
 
-use super::{Flusher, SETTLE_AGAIN, keep, sleep};
+use super::{Flusher, SETTLE_AGAIN, sleep};
 use crate::flush::gate::BatchGate;
-use crate::flush::state::Condition;
 use crate::flush::trigger::Next;
 use crate::phase::Phase;
 
@@ -60,18 +58,7 @@ impl Flusher {
             match in_one_turn(&queue, batch.id, outcome.clone(), text, claim, now).await {
                 Ok((settled, next)) => {
                     if settled.refuses_everything {
-                        let refused = Report {
-                            verdict: Verdict::Bisect,
-                            status: None,
-                            detail: "every event of a batch was refused with one status".to_owned(),
-                            answer: Vec::new(),
-                            retry_after: None,
-                            request_bytes: 0,
-                        };
-                        self.hold(Condition::Held, "refuses_everything", &refused, now);
-                        if !self.is_dismissed() {
-                            keep(&self.shared.queue, &self.settings.name, &self.state).await;
-                        }
+                        self.refused_whole(batch, now).await;
                     }
                     self.was_settled(batch, &outcome, settled, now);
                     return next;
