@@ -2,7 +2,7 @@
 //!
 //! Read in this order: what the process's environment says ([`surroundings`]), what the admin's and the
 //! user's files say ([`files`], [`consent`]), the way to the daemon ([`connect`]) and the lines that go
-//! over it ([`connection`]).
+//! over it ([`connection`]). Where the process runs is told by [`context`].
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -21,6 +21,7 @@
 //!
 //! I10: nothing here blocks past the deadline that it is given, panics, prints or changes an exit code.
 
+pub mod context;
 pub mod surroundings;
 
 pub mod consent;
@@ -34,5 +35,6 @@ pub mod clock;
 pub use connect::ConnectError;
 pub use connection::{Connection, TalkError};
 pub use consent::{Gathered, Question};
+pub use context::Context;
 pub use files::RealFiles;
 pub use surroundings::Surroundings;

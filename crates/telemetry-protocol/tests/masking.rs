@@ -101,7 +101,7 @@ struct AgainFile {
 #[test]
 fn the_daemon_masks_a_line_again_with_a_vocabulary_and_without() {
     let words: File = read("words.json");
-    let file: AgainFile = read("again.json");
+    let file: AgainFile = read("daemon/again.json");
     for case in file.cases {
         let vocabulary = case.vocabulary.then_some(&words.vocabulary);
         let masked = mask_again(&case.line, &file.program, vocabulary);

@@ -59,6 +59,31 @@ fn the_project_stays_here() {
 }
 
 #[test]
+fn a_line_says_where_it_was_sent_from_unless_it_has_a_word_of_its_own() {
+    let world = World::new()
+        .with("GITLAB_CI", "true")
+        .with("AIRFLOW_CTX_TASK_ID", "secret_task")
+        .with("VIRTUAL_ENV", "/home/alice/venv");
+    let daemon = world.daemon(taking);
+    world.run(&["send", "kedro", "ran"]);
+    let context = daemon.next()["context"].clone();
+    assert_eq!(
+        (&context["ci"], &context["ci_name"]),
+        (&json!(true), &json!("gitlab"))
+    );
+    assert_eq!(context["library"]["name"], "telemetryctl");
+    assert_eq!(context["venv"], true);
+    let words = context["exec_info"].as_array().expect("a list");
+    assert!(words.contains(&json!("airflow")), "{context}");
+    assert!(!context.to_string().contains("secret") && !context.to_string().contains("alice"));
+    world.run_with(
+        &["send", "kedro", "ran", "--stdin"],
+        b"{\"context\":{\"ci\":false}}\n",
+    );
+    assert_eq!(daemon.next()["context"], json!({"ci": false}));
+}
+
+#[test]
 fn without_an_answer_wanted_none_is_waited_for() {
     let world = World::new();
     let daemon = world.daemon(taking);

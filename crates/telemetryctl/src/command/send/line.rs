@@ -35,25 +35,37 @@ pub(super) struct Ready {
     pub(super) project: Option<PathBuf>,
     /// The line says what its client saw.
     claims: bool,
+    /// The line says where its client runs.
+    placed: bool,
 }
 
 impl Ready {
     /// Says in the line what this process saw and the daemon cannot, unless the line has a word of its own.
     pub(super) fn claim(&mut self, fact: &Fact) {
-        let (Some(verdict), Some(object)) = (fact.verdict, self.line.strip_suffix("}\n")) else {
-            return;
-        };
-        if self.claims {
+        let Some(verdict) = fact.verdict else { return };
+        if std::mem::replace(&mut self.claims, true) {
             return;
         }
         let source: String = fact.source.chars().take(MAX_SOURCE).collect();
-        self.line = format!(
-            "{object},\"consent\":{{\"layer\":\"{}\",\"verdict\":\"{}\",\"source\":{}}}}}\n",
+        self.add(&format!(
+            "\"consent\":{{\"layer\":\"{}\",\"verdict\":\"{}\",\"source\":{}}}",
             fact.layer.as_str(),
             verdict.as_str(),
             quoted(&source),
-        );
-        self.claims = true;
+        ));
+    }
+
+    /// Says in the line where this process runs, unless the line has a word of its own.
+    pub(super) fn place(&mut self, context: &str) {
+        if !std::mem::replace(&mut self.placed, true) {
+            self.add(&format!("\"context\":{context}"));
+        }
+    }
+
+    fn add(&mut self, member: &str) {
+        if let Some(object) = self.line.strip_suffix("}\n") {
+            self.line = format!("{object},{member}}}\n");
+        }
     }
 }
 
@@ -110,6 +122,7 @@ impl Template {
                 .map(|path| PathBuf::from(&*path))
                 .filter(|path| path.is_absolute()),
             claims: event.consent.is_some(),
+            placed: event.context.is_some(),
             line: line + "\n",
         })
     }

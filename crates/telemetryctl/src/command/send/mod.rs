@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use telemetry_client::context::Named;
 use telemetry_client::{Gathered, Question, RealFiles, TalkError};
 use telemetry_protocol::consent::{Fact, Layer, Verdict};
 use telemetry_protocol::event::Ack;
@@ -61,7 +62,7 @@ pub(crate) struct Send {
 
 const LINES: &str = "\
 With --stdin each line is an event as the protocol has it: {\"tool\":…,\"event\":…,\"properties\":{…}}. What a \
-line lacks is filled in: tool, event and ack from the command line, id and time here. Properties from the \
+line lacks is filled in: tool, event and ack from the command line, id, time and context here. Properties from the \
 command line go under the line's own. A line that is no event is reported with its number and skipped; the \
 exit code is then 1. Lines are sent as they come.
 
@@ -104,6 +105,12 @@ const GROUP: usize = 256;
 /// Tools and projects whose word is remembered (I6); beyond it, all are asked about again.
 const WORDS: usize = 1024;
 
+/// Who speaks for a script (`context.library`).
+const PROGRAM: Named<'static> = Named {
+    name: "telemetryctl",
+    version: Some(env!("CARGO_PKG_VERSION")),
+};
+
 /// Bytes that are sent before answers are read.
 const GROUP_BYTES: usize = 1024 * 1024;
 
@@ -120,6 +127,7 @@ impl Send {
             consent: Gathered::gather(&context.surroundings, &RealFiles),
             project: self.project.map(|path| path.canonicalize().unwrap_or(path)),
             words: BTreeMap::new(),
+            placed: None,
             link: Link::Unknown,
             group: Vec::new(),
             bytes: 0,
@@ -184,6 +192,8 @@ struct Sender<'a> {
     project: Option<PathBuf>,
     /// What this process found, by tool and the line's own project.
     words: BTreeMap<(String, Option<PathBuf>), Word>,
+    /// Where this process runs, as the lines say it.
+    placed: Option<String>,
     link: Link,
     group: Vec<Ready>,
     bytes: usize,
@@ -217,6 +227,12 @@ impl Sender<'_> {
             Word::Allowed(fact) => ready.claim(fact),
             Word::Silent => {}
         }
+        // Looked for only where consent does not say no.
+        let variables = &self.context.surroundings.variables;
+        let placed = self
+            .placed
+            .get_or_insert_with(|| telemetry_client::Context::of_this_process(variables).json(PROGRAM, None));
+        ready.place(placed);
         self.bytes += ready.line.len();
         self.group.push(ready);
         if self.group.len() >= GROUP || self.bytes >= GROUP_BYTES {
