@@ -18,6 +18,7 @@ mod delivery;
 mod network;
 #[cfg(target_os = "linux")]
 mod offline;
+mod receiver;
 mod secrets;
 
 mod clients;

@@ -13,12 +13,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import posthog
+import yaml
 from google.protobuf import json_format
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from segment.analytics.client import Client as Segment
 from segment.analytics.consumer import BATCH_SIZE_LIMIT, MAX_MSG_SIZE
 
+AT_SCALE = Path(__file__).parents[2] / "docs/at-scale"
 GOLDEN = Path(__file__).parents[2] / "crates/telemetry-delivery/tests/golden"
 VERSION = "0.0.0"
 
@@ -157,6 +159,18 @@ class OpenTelemetryReadsOurLogs(unittest.TestCase):
         self.assertEqual(values["nested"].kvlist_value.values[0].key, "deep")
         self.assertEqual(values["none"], AnyValue())
         self.assertAlmostEqual(values["n"].double_value, 1.1)
+
+
+class TheCollectorsConfigurationHoldsTogether(unittest.TestCase):
+    def test_every_pipeline_is_made_of_what_is_configured(self):
+        config = yaml.safe_load((AT_SCALE / "otel/collector.yaml").read_text())
+        used = {kind: set() for kind in ["receivers", "processors", "exporters"]}
+        for pipeline in config["service"]["pipelines"].values():
+            for kind, names in pipeline.items():
+                used[kind] |= set(names)
+        for kind, names in used.items():
+            self.assertEqual(names, config[kind].keys(), kind)
+        self.assertEqual(set(config["service"]["extensions"]), config["extensions"].keys())
 
 
 if __name__ == "__main__":
