@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use telemetry_policy::gather::{self, Found, Look};
 use telemetry_policy::policy::{Parts, spoken};
-use telemetry_policy::{Manifest, OptOuts, Origin, Policy, Registered, UserConsent, own_files};
+use telemetry_policy::{Agreed, Manifest, OptOuts, Origin, Policy, Registered, UserConsent, own_files};
 use telemetry_protocol::consent::{Decision, Fact, Layer, Verdict, decide};
+use telemetry_protocol::limits::MAX_KEY;
 use telemetry_protocol::place::{MACHINE_CONFIG, PACKAGE_MANIFESTS};
 
+use crate::notice::{AGREED, NOTICED};
 use crate::surroundings::Surroundings;
 
 /// What is asked about.
@@ -94,6 +96,10 @@ impl Gathered {
             user,
             answers,
             manifests: manifests.into(),
+            agreed: match &surroundings.user {
+                Some(dirs) => Agreed::read(&dirs.state.join(NOTICED), &dirs.state.join(AGREED), eyes),
+                None => Agreed::default(),
+            },
             default_destination: "default".to_owned(),
             ..Parts::default()
         });
@@ -120,12 +126,7 @@ impl Gathered {
             .policy
             .manifest(question.tool)
             .map_or(&none, |r| &r.manifest.opt_outs);
-        let start = match (question.project, &self.working) {
-            (Some(project), Some(working)) => Some(working.join(project)),
-            (Some(project), None) => Some(project.to_owned()),
-            (None, working) => working.clone(),
-        };
-        if let Some(start) = start {
+        if let Some(start) = self.start(question) {
             facts.extend(own_files::project(opt_outs, &start, self.home.as_deref(), eyes));
         }
         if let Some(yes) = question.invocation {
@@ -139,6 +140,32 @@ impl Gathered {
         }
         spoken(&mut facts);
         facts
+    }
+
+    fn start(&self, question: &Question<'_>) -> Option<PathBuf> {
+        match (question.project, &self.working) {
+            (Some(project), Some(working)) => Some(working.join(project)),
+            (Some(project), None) => Some(project.to_owned()),
+            (None, working) => working.clone(),
+        }
+    }
+
+    /// The names of the project that is asked about: the first is what its events say (`project`, which leaves as a
+    /// keyed hash alone), the others are what they may have said. None for a tool that knows no projects.
+    #[must_use]
+    pub fn project_names(&self, question: &Question<'_>, eyes: &dyn Look) -> Vec<String> {
+        let opt_outs = self.policy.manifest(question.tool).map(|r| &r.manifest.opt_outs);
+        let (Some(opt_outs), Some(start)) = (opt_outs, self.start(question)) else {
+            return Vec::new();
+        };
+        let root = own_files::project_root(opt_outs, &start, self.home.as_deref(), eyes);
+        let mut names: Vec<String> = root
+            .iter()
+            .chain(root.is_some().then_some(&start))
+            .map(|path| name_of(path))
+            .collect();
+        names.dedup();
+        names
     }
 
     /// The first denial that this process sees: then nothing is sent, not even to the daemon. What a manifest
@@ -157,6 +184,14 @@ impl Gathered {
         let tool = self.policy.tool_with_rows(question.tool);
         decide(&self.facts(question, eyes), tool.default, &tool.default_source)
     }
+}
+
+/// A directory as an event names its project: of a path that is too long the end, which tells most.
+fn name_of(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    let from = path.len().saturating_sub(MAX_KEY);
+    let from = (from..path.len()).find(|at| path.is_char_boundary(*at));
+    path.get(from.unwrap_or(0)..).unwrap_or_default().to_owned()
 }
 
 /// The directories of manifests; the first that has a tool's counts.

@@ -1,8 +1,9 @@
 //! The Rust client of telemetryd: how a process asks for consent, finds the daemon and talks to it.
 //!
 //! Read in this order: what the process's environment says ([`surroundings`]), what the admin's and the
-//! user's files say ([`files`], [`consent`]), the way to the daemon ([`connect`]) and the lines that go
-//! over it ([`connection`]). Where the process runs is told by [`context`].
+//! user's files say ([`files`], [`consent`]), what the user has to be shown first ([`notice`]), the way to
+//! the daemon ([`connect`]) and the lines that go over it ([`connection`]). Where the process runs is told
+//! by [`context`].
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -26,6 +27,7 @@ pub mod surroundings;
 
 pub mod consent;
 pub mod files;
+pub mod notice;
 
 pub mod connect;
 pub mod connection;
@@ -37,4 +39,5 @@ pub use connection::{Connection, TalkError};
 pub use consent::{Gathered, Question};
 pub use context::Context;
 pub use files::RealFiles;
+pub use notice::Notice;
 pub use surroundings::Surroundings;

@@ -16,7 +16,7 @@ pub mod policy;
 pub mod policy_file;
 pub mod redact;
 mod toml_lines;
-mod tool_file;
+pub mod tool_file;
 pub mod widens;
 
 pub use admit::{Admission, admit};

@@ -73,6 +73,25 @@ pub fn project(opt_outs: &OptOuts, start: &Path, home: Option<&Path>, eyes: &dyn
     facts
 }
 
+/// The project's directory, as its own files tell it: the nearest parent of `start` that has one of them, else `start`
+/// itself; `None` where the manifest names no file, so that its tool knows no projects.
+pub fn project_root(
+    opt_outs: &OptOuts,
+    start: &Path,
+    home: Option<&Path>,
+    eyes: &dyn Look,
+) -> Option<PathBuf> {
+    let files = &opt_outs.project_files;
+    let has = |parent: &&PathBuf| {
+        files
+            .iter()
+            .any(|file| eyes.look(&parent.join(&file.path)) != Found::Absent)
+    };
+    let parents = parents(start, home, eyes);
+    let nearest = parents.iter().find(has).cloned();
+    (!files.is_empty()).then(|| nearest.unwrap_or_else(|| start.to_owned()))
+}
+
 /// `start` and its parents as far as somebody who works in `start` can have meant them.
 fn parents(start: &Path, home: Option<&Path>, eyes: &dyn Look) -> Vec<PathBuf> {
     let inside = home.filter(|home| start.starts_with(home));
@@ -170,5 +189,19 @@ mod tests {
         assert_eq!(met("/.telemetry", "/srv/p"), deny);
         assert_eq!(met("/mnt/disk/.telemetry", "/mnt/disk/p"), deny);
         assert_eq!(met("/mnt/.telemetry", "/mnt/disk/p"), None);
+    }
+
+    #[test]
+    fn a_projects_directory_is_the_one_that_has_its_file() {
+        let eyes = Map(BTreeMap::from([(
+            PathBuf::from("/h/user/p/.telemetry"),
+            Found::File(String::new()),
+        )]));
+        let root = |opt_outs: &OptOuts, start: &str| {
+            project_root(opt_outs, Path::new(start), Some(Path::new("/h/user")), &eyes)
+        };
+        assert_eq!(root(&kedro(), "/h/user/p/src/x"), Some("/h/user/p".into()));
+        assert_eq!(root(&kedro(), "/h/user/q/src"), Some("/h/user/q/src".into()));
+        assert_eq!(root(&OptOuts::default(), "/h/user/p"), None);
     }
 }

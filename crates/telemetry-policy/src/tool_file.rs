@@ -30,6 +30,59 @@ pub(crate) fn read(file: &ToolFile, text: &str) -> Result<Option<Answer>, Mistak
     }
 }
 
+/// The text of `file` after somebody answered, the rest of it kept.
+///
+/// # Errors
+/// When the text cannot be read, or has something else in the answer's place: nobody's file is overwritten because it
+/// has a mistake in it.
+pub fn edited(file: &ToolFile, text: &str, yes: bool) -> Result<String, String> {
+    let edited = match file.format {
+        Format::Yaml => yaml_edited(text, file.key.first().map_or("", String::as_str), yes),
+        Format::Toml => toml_edited(text, &file.key, yes)?,
+    };
+    match read(file, &edited) {
+        Ok(Some(answer)) if answer.yes == yes => Ok(edited),
+        Ok(_) => Err(format!("it would not say {yes} afterwards")),
+        Err(mistake) => Err(mistake.to_string()),
+    }
+}
+
+fn yaml_edited(text: &str, name: &str, yes: bool) -> String {
+    let answer = format!("{name}: {yes}");
+    let mut found = false;
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let ours = line
+            .split_once(':')
+            .is_some_and(|(key, _)| key.trim_end() == name);
+        found |= ours;
+        lines.push(if ours { answer.clone() } else { line.to_owned() });
+    }
+    if !found {
+        lines.push(answer);
+    }
+    lines.join("\n") + "\n"
+}
+
+fn toml_edited(text: &str, way: &[String], yes: bool) -> Result<String, String> {
+    let mut document: toml_edit::DocumentMut = text
+        .parse()
+        .map_err(|e: toml_edit::TomlError| format!("not TOML: {}", e.message()))?;
+    let Some((name, above)) = way.split_last() else {
+        return Err("the manifest names no key".to_owned());
+    };
+    let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
+    for key in above {
+        table = table
+            .entry(key)
+            .or_insert_with(toml_edit::table)
+            .as_table_like_mut()
+            .ok_or_else(|| format!("{key}: not a table"))?;
+    }
+    table.insert(name, toml_edit::value(yes));
+    Ok(document.to_string())
+}
+
 fn toml(document: &Document<'_>, table: &DeTable<'_>, way: &[String]) -> Result<Option<Answer>, Mistake> {
     let Some((name, rest)) = way.split_first() else {
         return Ok(None);
@@ -218,6 +271,43 @@ mod tests {
             ("consent: true\nfree text", 2),
         ] {
             assert_eq!(yaml_says(text), Err(line), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_written_and_the_rest_of_the_file_stays() {
+        let file = |format, key: &[&str]| ToolFile {
+            path: "x".into(),
+            format,
+            key: key.iter().map(|k| (*k).to_owned()).collect(),
+        };
+        let kedro = file(Format::Yaml, &["consent"]);
+        for (before, after) in [
+            ("", "consent: false\n"),
+            ("consent: true\n", "consent: false\n"),
+            (
+                "# mine\nconsent:   yes # why\nid: 3",
+                "# mine\nconsent: false\nid: 3\n",
+            ),
+            ("consent: \"false\"\n", "consent: false\n"),
+        ] {
+            assert_eq!(edited(&kedro, before, false).as_deref(), Ok(after), "{before:?}");
+        }
+        for bad in ["a:\n  b: c\n", "Consent: true\n", "no mapping\n"] {
+            assert!(edited(&kedro, bad, false).is_err(), "{bad:?}");
+        }
+        let dlt = file(Format::Toml, &["runtime", "dlthub_telemetry"]);
+        for (before, after) in [
+            ("", "[runtime]\ndlthub_telemetry = true\n"),
+            (
+                "# mine\n[runtime]\nlog = \"x\"\ndlthub_telemetry = false\n",
+                "# mine\n[runtime]\nlog = \"x\"\ndlthub_telemetry = true\n",
+            ),
+        ] {
+            assert_eq!(edited(&dlt, before, true).as_deref(), Ok(after), "{before:?}");
+        }
+        for bad in ["runtime = 3\n", "[runtime\n"] {
+            assert!(edited(&dlt, bad, true).is_err(), "{bad:?}");
         }
     }
 

@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::Context;
 use crate::command::{
-    completions, config, consent, demo, doctor, flush, man, metrics, opt, pause, queue, reload, resume, send,
-    sent, service, sink, status, stop, tail, tools,
+    audit, completions, config, consent, demo, doctor, export, flush, forget, identity, man, metrics, opt,
+    pause, queue, reload, resume, send, sent, service, sink, status, stop, tail, tools,
 };
 use crate::exit::{AFTER_HELP, Exit};
 use crate::failure::Failure;
@@ -76,6 +76,10 @@ pub(crate) enum Command {
     OptOut(opt::OptOut),
     OptIn(opt::OptIn),
     Consent(consent::Consent),
+    Audit(audit::Audit),
+    Identity(identity::Identity),
+    Forget(forget::Forget),
+    Export(export::Export),
     Queue(queue::Queue),
     Sent(sent::Sent),
     Tail(tail::Tail),
@@ -107,6 +111,10 @@ impl Command {
             Self::OptOut(it) => it.run(context, screen),
             Self::OptIn(it) => it.run(context, screen),
             Self::Consent(it) => it.run(context, screen),
+            Self::Audit(it) => it.run(context, screen),
+            Self::Identity(it) => it.run(context, screen),
+            Self::Forget(it) => it.run(context, screen),
+            Self::Export(it) => it.run(context, screen),
             Self::Queue(it) => it.run(context, screen),
             Self::Sent(it) => it.run(context, screen),
             Self::Tail(it) => it.run(context, screen),

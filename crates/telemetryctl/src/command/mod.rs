@@ -9,8 +9,13 @@ pub(crate) mod resume;
 pub(crate) mod status;
 pub(crate) mod stop;
 
+pub(crate) mod audit;
 pub(crate) mod consent;
 pub(crate) mod opt;
+
+pub(crate) mod export;
+pub(crate) mod forget;
+pub(crate) mod identity;
 
 pub(crate) mod queue;
 pub(crate) mod sent;

@@ -3,8 +3,9 @@
 
 use clap::Args;
 use serde_json::{Map, Value, json};
-use telemetry_protocol::consent::Verdict;
+use telemetry_protocol::consent::{Layer, Verdict};
 
+use super::consent::told;
 use crate::Context;
 use crate::clock;
 use crate::daemon::{Daemon, PATIENCE, no_daemon, word};
@@ -31,6 +32,7 @@ impl Status {
                     screen.line(&answer.without("ok"))?;
                 } else {
                     show(&answer.value, self.everybody, screen)?;
+                    left_behind(&answer.value, context, screen)?;
                 }
                 Ok(Exit::Done)
             }
@@ -53,6 +55,25 @@ impl Status {
     }
 }
 
+/// A variable of this shell stops what comes from it, and nothing else: what was queued before is told.
+fn left_behind(status: &Map<String, Value>, context: &Context, screen: &mut Screen) -> Result<(), Failure> {
+    let policy = policy::local(context);
+    for row in rows(status, "tools") {
+        let tool = word(row, "tool");
+        let denied = policy.tool_with_rows(tool).facts;
+        let first = denied.iter().filter(|fact| fact.verdict == Some(Verdict::Deny));
+        if first.map(|fact| fact.layer).min() != Some(Layer::Environment) {
+            continue;
+        }
+        let queued = row.get("queued").and_then(Value::as_u64);
+        if let Some(line) = told::left_behind(&plain(tool), queued) {
+            screen.line("")?;
+            screen.line(&format!("{tool} is off in this shell; {line}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// The same object with what this process can see: what it cannot is null.
 fn without_daemon(context: &Context) -> Value {
     let policy = policy::local(context);
@@ -65,8 +86,11 @@ fn without_daemon(context: &Context) -> Value {
         .map(|(name, tool)| {
             json!({
                 "tool": name,
-                "verdict": tool.decision.verdict.as_str(),
-                "by": tool.decision.by.as_str(),
+                "verdict": if tool.allowed() { "allow" } else { "deny" },
+                "by": match tool.decision.verdict {
+                    Verdict::Allow if tool.notice_missing => "notice",
+                    _ => tool.decision.by.as_str(),
+                },
                 "source": tool.decision.source,
                 "queued": null,
                 "delivered": null,

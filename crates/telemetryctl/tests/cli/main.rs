@@ -5,10 +5,12 @@
 
 mod world;
 
+mod beside;
 mod consent;
 mod daemonless;
 mod exits;
 mod lists;
+mod privacy;
 mod sending;
 mod sink;
 mod steering;

@@ -34,7 +34,7 @@ pub(crate) struct Change {
 }
 
 /// A tool's name, for clap.
-pub(super) fn tool(text: &str) -> Result<String, String> {
+pub(crate) fn tool(text: &str) -> Result<String, String> {
     if is_tool_name(text) {
         return Ok(text.to_owned());
     }
@@ -113,7 +113,20 @@ impl Receipt {
 }
 
 impl Change {
+    /// About one tool, for this user.
+    pub(super) fn of_tool(tool: &str) -> Self {
+        let tool = Some(tool.to_owned());
+        Self { tool, system: false }
+    }
+
     pub(crate) fn run(self, word: Word, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
+        let receipt = self.make(word, context)?;
+        self.report(word, context, &receipt, screen)?;
+        Ok(Exit::Done)
+    }
+
+    /// Says the word wherever it belongs; answers with the receipt.
+    pub(super) fn make(&self, word: Word, context: &Context) -> Result<Receipt, Failure> {
         let mut receipt = Receipt::default();
         let told = if self.system {
             let path = machine::write(context, self.tool.as_deref(), word)?;
@@ -128,8 +141,7 @@ impl Change {
                 purge_machine(context, &mut receipt);
             }
         }
-        self.report(word, context, &receipt, screen)?;
-        Ok(Exit::Done)
+        Ok(receipt)
     }
 
     /// The user's own word. Answers whether a daemon has heard it.

@@ -2,7 +2,7 @@
 //! read here. Where one answers, its own word joins, for it also knows the configuration and its own
 //! environment; a denial of either counts (CONSENT.md).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -10,16 +10,18 @@ use telemetry_client::{Question, RealFiles};
 use telemetry_protocol::consent::{Decision, Fact, Layer, ToolDefault, Verdict, decide};
 
 use crate::Context;
-use crate::daemon::{Daemon, word};
+use crate::daemon::{Daemon, PATIENCE, word};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::policy;
-use crate::screen::{GREEN, Screen, YELLOW, styled};
+use crate::screen::Screen;
 use crate::words::plain;
+
+use super::told;
 
 /// Which tools.
 #[derive(Debug, Args)]
-pub(super) struct Which {
+pub(crate) struct Which {
     /// This tool alone; default: every tool that is known here
     #[arg(long, value_name = "TOOL", value_parser = super::change::tool)]
     tool: Option<String>,
@@ -28,27 +30,47 @@ pub(super) struct Which {
     project: Option<PathBuf>,
 }
 
+/// What holds for one tool, with all that a person has to know about it.
+#[derive(Debug)]
+pub(crate) struct Explained {
+    pub(crate) tool: String,
+    /// What the six layers say.
+    pub(crate) decision: Decision,
+    /// The notice that has to be shown before anything counts, and where it stands.
+    pub(crate) notice: Option<(String, String)>,
+    /// What the manifest lets through beyond what was agreed to.
+    pub(crate) wider: Vec<String>,
+    /// Events from before a denial that stops collection alone.
+    pub(crate) still_queued: Option<u64>,
+}
+
+impl Explained {
+    /// What comes of it: verdict, by whom, and where that stands.
+    pub(crate) fn effective(&self) -> (Verdict, &str, &str) {
+        match (&self.notice, self.decision.verdict) {
+            (Some((_, source)), Verdict::Allow) => (Verdict::Deny, "notice", source),
+            (_, verdict) => (verdict, self.decision.by.as_str(), &self.decision.source),
+        }
+    }
+}
+
 impl Which {
     pub(super) fn show(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
         let mut rows = Vec::new();
-        for (tool, decision) in self.decisions(context) {
+        for explained in self.decisions(context) {
+            let (verdict, by, source) = explained.effective();
             if screen.json {
-                let verdict = decision.verdict.as_str();
                 screen.value(&json!({
-                    "tool": tool, "verdict": verdict, "by": decision.by.as_str(), "source": decision.source,
+                    "tool": explained.tool, "verdict": verdict.as_str(), "by": by, "source": source,
                 }))?;
                 continue;
             }
+            let state = if verdict == Verdict::Allow { "on" } else { "off" };
             rows.push(vec![
-                tool,
-                if decision.verdict == Verdict::Allow {
-                    "on"
-                } else {
-                    "off"
-                }
-                .to_owned(),
-                decision.by.to_string(),
-                plain(&decision.source),
+                explained.tool.clone(),
+                state.to_owned(),
+                by.to_owned(),
+                plain(source),
             ]);
         }
         if screen.json {
@@ -67,17 +89,22 @@ impl Which {
         if decisions.is_empty() && !screen.json {
             screen.talk("no tool is known here: name one with --tool");
         }
-        for (tool, decision) in decisions {
+        for explained in &decisions {
             if screen.json {
-                screen.value(&as_json(&tool, &decision))?;
+                screen.value(&told::as_json(explained))?;
             } else {
-                told(&tool, &decision, context, screen)?;
+                told::to_a_person(explained, context, screen)?;
             }
         }
         Ok(Exit::Done)
     }
 
-    fn decisions(&self, context: &Context) -> Vec<(String, Decision)> {
+    /// About this tool, or all that are known here.
+    pub(crate) fn of(tool: Option<String>, project: Option<PathBuf>) -> Self {
+        Self { tool, project }
+    }
+
+    pub(crate) fn decisions(&self, context: &Context) -> Vec<Explained> {
         let gathered = policy::gathered(context);
         let policy = gathered.policy();
         let project = self.project.as_ref();
@@ -93,7 +120,7 @@ impl Which {
                 tools
             }
         };
-        tools
+        let explained: Vec<Explained> = tools
             .into_iter()
             .map(|tool| {
                 let here = policy.tool_with_rows(&tool);
@@ -105,10 +132,52 @@ impl Which {
                 };
                 let facts = gathered.facts(&question, &RealFiles);
                 let decision = joined(facts, here.default, &here.default_source, said.as_ref());
-                (tool, decision)
+                let (notice, wider) = match &said {
+                    Some(said) => noticed(said),
+                    None => match gathered.notice(&tool) {
+                        Some(notice) => (Some((notice.text, here.default_source.clone())), notice.wider),
+                        None => (None, Vec::new()),
+                    },
+                };
+                Explained {
+                    tool,
+                    decision,
+                    notice,
+                    wider,
+                    still_queued: None,
+                }
             })
-            .collect()
+            .collect();
+        with_what_is_still_queued(explained, &mut daemon)
     }
+}
+
+/// The notice that is due, as the daemon knows it.
+fn noticed(said: &Map<String, Value>) -> (Option<(String, String)>, Vec<String>) {
+    let wider = said.get("wider").and_then(Value::as_array);
+    let wider = wider.into_iter().flatten().filter_map(Value::as_str);
+    let wider: Vec<String> = wider.map(ToOwned::to_owned).collect();
+    let due = word(said, "by") == "notice";
+    let notice = due.then(|| (word(said, "notice").to_owned(), word(said, "source").to_owned()));
+    (notice, wider)
+}
+
+/// A denial from the environment stops collection only: what was queued before is still there, and a person is told.
+fn with_what_is_still_queued(mut explained: Vec<Explained>, daemon: &mut Option<Daemon>) -> Vec<Explained> {
+    let by_environment =
+        |one: &Explained| one.decision.verdict == Verdict::Deny && one.decision.by == Layer::Environment;
+    if explained.iter().any(by_environment) {
+        let status = heard(daemon, |daemon| daemon.ask(&json!({ "op": "status" }), PATIENCE));
+        let tools = status
+            .as_ref()
+            .and_then(|status| status.value.get("tools")?.as_array());
+        for one in explained.iter_mut().filter(|one| by_environment(one)) {
+            let rows = tools.into_iter().flatten().filter_map(Value::as_object);
+            let mut own = rows.filter(|row| word(row, "tool") == one.tool);
+            one.still_queued = own.next().and_then(|row| row.get("queued")?.as_u64());
+        }
+    }
+    explained
 }
 
 /// What a daemon says, where there is one. One that has failed once is not asked again: each time could take
@@ -127,7 +196,7 @@ pub(super) fn decision(context: &Context, tool: &str) -> Decision {
         tool: Some(tool.to_owned()),
         project: None,
     };
-    let decided = which.decisions(context).pop().map(|(_, decision)| decision);
+    let decided = which.decisions(context).pop().map(|one| one.decision);
     // One tool was asked for, one decision comes; without it nothing is allowed.
     decided.unwrap_or_else(|| decide(&[], ToolDefault::Unregistered, "no manifest"))
 }
@@ -207,74 +276,6 @@ fn fact(link: &Map<String, Value>) -> Option<Fact> {
     })
 }
 
-fn as_json(tool: &str, decision: &Decision) -> Value {
-    let chain: Vec<Value> = decision
-        .chain
-        .iter()
-        .map(|link| {
-            json!({
-                "layer": link.fact.layer.as_str(),
-                "verdict": link.fact.verdict.map_or("none", Verdict::as_str),
-                "source": link.fact.source,
-                "line": link.fact.line,
-                "detail": link.fact.detail,
-                "decides": link.decides,
-            })
-        })
-        .collect();
-    json!({
-        "tool": tool,
-        "verdict": decision.verdict.as_str(),
-        "by": decision.by.as_str(),
-        "source": decision.source,
-        "chain": chain,
-    })
-}
-
-fn told(tool: &str, decision: &Decision, context: &Context, screen: &mut Screen) -> Result<(), Failure> {
-    let state = match decision.verdict {
-        Verdict::Allow => styled(GREEN, "on"),
-        Verdict::Deny => styled(YELLOW, "off"),
-    };
-    screen.line(&format!("{tool}: {state}"))?;
-    let working = context.surroundings.working.as_deref();
-    let home = context.surroundings.home.as_deref();
-    for link in &decision.chain {
-        let fact = &link.fact;
-        let verdict = fact.verdict.map_or("-", Verdict::as_str);
-        let decides = if link.decides { "        <- decides" } else { "" };
-        let layer = fact.layer.as_str();
-        screen.line(&format!(
-            "  {layer:<12} {verdict:<6}  {}{decides}",
-            plain(&sentence(fact, working, home))
-        ))?;
-    }
-    Ok(())
-}
-
-/// What was found, where, in one line. Places are told from where the person stands.
-fn sentence(fact: &Fact, working: Option<&Path>, home: Option<&Path>) -> String {
-    let near = |path: &Path, base: Option<&Path>, sign: &str| {
-        let below = path.strip_prefix(base?).ok()?;
-        Some(format!("{sign}/{}", below.display()))
-    };
-    let path = Path::new(&fact.source);
-    let source = near(path, working, ".")
-        .or_else(|| near(path, home, "~"))
-        .unwrap_or_else(|| fact.source.clone());
-    match (fact.layer, fact.verdict, fact.line) {
-        (Layer::Default, ..) if fact.source.starts_with("no manifest") => fact.detail.clone(),
-        (Layer::Default, ..) => {
-            let name = fact.source.rsplit('/').next().unwrap_or_default();
-            format!("manifest {name}: {}", fact.detail)
-        }
-        (_, None, _) if fact.source == "-" => fact.detail.clone(),
-        (_, None, _) => format!("{source} {}", fact.detail),
-        (_, Some(_), Some(line)) => format!("{source}:{line}  {}", fact.detail),
-        (_, Some(_), None) => format!("{source}  {}", fact.detail),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,69 +314,6 @@ mod tests {
             (decision.verdict, decision.by),
             (Verdict::Deny, Layer::Environment)
         );
-    }
-
-    #[test]
-    fn an_explanation_reads_like_the_contract() {
-        let fact = |layer, verdict, source: &str, line, detail: &str| Fact {
-            layer,
-            verdict,
-            source: source.into(),
-            line,
-            detail: detail.into(),
-        };
-        let told = |fact: &Fact| {
-            sentence(
-                fact,
-                Some(Path::new("/home/user/p")),
-                Some(Path::new("/home/user")),
-            )
-        };
-        let deny = Some(Verdict::Deny);
-        for (fact, expected) in [
-            (
-                fact(
-                    Layer::Machine,
-                    None,
-                    "-",
-                    None,
-                    "no /etc/telemetryd/opt-out, no policy",
-                ),
-                "no /etc/telemetryd/opt-out, no policy",
-            ),
-            (
-                fact(
-                    Layer::User,
-                    None,
-                    "/home/user/.config/telemetryd/consent.toml",
-                    None,
-                    "does not exist",
-                ),
-                "~/.config/telemetryd/consent.toml does not exist",
-            ),
-            (
-                fact(
-                    Layer::Project,
-                    deny,
-                    "/home/user/p/.telemetry",
-                    Some(1),
-                    "consent: false",
-                ),
-                "./.telemetry:1  consent: false",
-            ),
-            (
-                fact(
-                    Layer::Default,
-                    Some(Verdict::Allow),
-                    "/etc/telemetryd/tools.d/kedro.toml",
-                    None,
-                    "opt-out",
-                ),
-                "manifest kedro.toml: opt-out",
-            ),
-        ] {
-            assert_eq!(told(&fact), expected);
-        }
     }
 
     #[test]

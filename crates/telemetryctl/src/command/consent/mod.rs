@@ -1,9 +1,13 @@
 //! `consent`: what was decided about each tool and why, and the user's own word.
 
+mod ask;
+mod ask_project;
 pub(crate) mod change;
-mod explain;
+pub(crate) mod explain;
 mod file;
+pub(crate) mod log;
 mod machine;
+pub(crate) mod told;
 
 use clap::{Args, Subcommand};
 
@@ -34,6 +38,10 @@ enum Action {
     Deny(Change),
     /// Forget what was said, so that the default holds again
     Reset(Change),
+    /// Ask at the terminal, and record the answer
+    Ask(ask::Ask),
+    /// List every change: when, by what, and how much was erased for it
+    Log(log::Log),
 }
 
 impl Consent {
@@ -44,6 +52,8 @@ impl Consent {
             Action::Allow(change) => change.run(Word::Allow, context, screen),
             Action::Deny(change) => change.run(Word::Deny, context, screen),
             Action::Reset(change) => change.run(Word::Reset, context, screen),
+            Action::Ask(ask) => ask.run(context, screen),
+            Action::Log(log) => log.run(context, screen),
         }
     }
 }

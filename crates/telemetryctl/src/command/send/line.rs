@@ -31,8 +31,8 @@ pub(super) struct Ready {
     pub(super) tool: String,
     pub(super) id: String,
     pub(super) ack: Ack,
-    /// The line's own project, where it is a path.
-    pub(super) project: Option<PathBuf>,
+    /// The line's own project, as it names it.
+    pub(super) project: Option<String>,
     /// The line says what its client saw.
     claims: bool,
     /// The line says where its client runs.
@@ -65,6 +65,22 @@ impl Ready {
     fn add(&mut self, member: &str) {
         if let Some(object) = self.line.strip_suffix("}\n") {
             self.line = format!("{object},{member}}}\n");
+        }
+    }
+
+    /// Where the line's own project is, if it says so with a path.
+    pub(super) fn directory(&self) -> Option<PathBuf> {
+        let path = self.project.as_deref().map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    }
+
+    /// Says whose project it is, unless the line does: a denial of the project finds it again.
+    pub(super) fn belongs_to(&mut self, project: &str) {
+        if self.project.is_none()
+            && let Some(object) = self.line.strip_suffix("}\n")
+        {
+            self.line = format!("{object},\"project\":{}}}\n", quoted(project));
+            self.project = Some(project.to_owned());
         }
     }
 }
@@ -117,10 +133,7 @@ impl Template {
             tool: event.tool.to_owned(),
             id: event.id.map(|id| id.to_string()).unwrap_or_default(),
             ack: event.ack,
-            project: event
-                .project
-                .map(|path| PathBuf::from(&*path))
-                .filter(|path| path.is_absolute()),
+            project: event.project.map(std::borrow::Cow::into_owned),
             claims: event.consent.is_some(),
             placed: event.context.is_some(),
             line: line + "\n",

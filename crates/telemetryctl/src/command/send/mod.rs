@@ -1,18 +1,18 @@
 //! `send`: records events the way a library would: consent in this process first, then a line to the
 //! daemon. It never fails a script for what is not the script's doing, and never holds it for long.
 
+mod beside;
 mod input;
 mod line;
 mod tally;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use telemetry_client::context::Named;
-use telemetry_client::{Gathered, Question, RealFiles, TalkError};
+use telemetry_client::{Gathered, Notice, Question, RealFiles, TalkError};
 use telemetry_protocol::consent::{Fact, Layer, Verdict};
 use telemetry_protocol::event::Ack;
 
@@ -128,6 +128,7 @@ impl Send {
             project: self.project.map(|path| path.canonicalize().unwrap_or(path)),
             words: BTreeMap::new(),
             placed: None,
+            notices: BTreeMap::new(),
             link: Link::Unknown,
             group: Vec::new(),
             bytes: 0,
@@ -159,14 +160,22 @@ impl Send {
 }
 
 /// What this process knows about events of a tool in a project.
-enum Word {
+#[derive(Clone)]
+struct Word {
+    says: Says,
+    /// How the project's events name it; empty for a tool that knows no projects.
+    projects: Vec<String>,
+}
+
+#[derive(Clone)]
+enum Says {
     Denied(Fact),
     /// By the project, which the daemon cannot see.
     Allowed(Fact),
     Silent,
 }
 
-impl Word {
+impl Says {
     fn of(mut facts: Vec<Fact>) -> Self {
         facts.sort_by_key(|fact| fact.layer);
         let at = |verdict: Verdict| move |fact: &Fact| fact.verdict == Some(verdict);
@@ -194,6 +203,8 @@ struct Sender<'a> {
     words: BTreeMap<(String, Option<PathBuf>), Word>,
     /// Where this process runs, as the lines say it.
     placed: Option<String>,
+    /// What is still to be shown before a tool's events count, by tool; `None`: nothing.
+    notices: BTreeMap<String, Option<Notice>>,
     link: Link,
     group: Vec<Ready>,
     bytes: usize,
@@ -204,28 +215,18 @@ struct Sender<'a> {
 impl Sender<'_> {
     /// Takes one event: asks for consent, and keeps it for the group.
     fn take(&mut self, mut ready: Ready, screen: &mut Screen) -> Result<(), Failure> {
-        let project = ready.project.take();
-        if self.words.len() >= WORDS {
-            self.words.clear();
+        let word = self.word(&ready);
+        match &word.says {
+            // I3, I10: with a denial nothing is created, and of the event no byte leaves this process.
+            Says::Denied(fact) => return self.tally.declined_here(&ready, fact, screen),
+            Says::Allowed(fact) => ready.claim(fact),
+            Says::Silent => {}
         }
-        let word = match self.words.entry((ready.tool.clone(), project)) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let (tool, own) = place.key();
-                let question = Question {
-                    tool,
-                    project: own.as_deref().or(self.project.as_deref()),
-                    invocation: None,
-                };
-                let word = Word::of(self.consent.facts(&question, &RealFiles));
-                place.insert(word)
-            }
-        };
-        match word {
-            // I3, I10: with a denial no socket is opened, and nothing is created.
-            Word::Denied(fact) => return self.tally.declined_here(&ready, fact, screen),
-            Word::Allowed(fact) => ready.claim(fact),
-            Word::Silent => {}
+        if let Some(project) = word.projects.first() {
+            ready.belongs_to(project);
+        }
+        if self.has_to_be_shown(&ready, screen)? {
+            return Ok(());
         }
         // Looked for only where consent does not say no.
         let variables = &self.context.surroundings.variables;
@@ -239,6 +240,34 @@ impl Sender<'_> {
             self.flush(screen)?;
         }
         Ok(())
+    }
+
+    /// What this process found about the event's tool and project; who has to hear of a denial is told of it once.
+    fn word(&mut self, ready: &Ready) -> Word {
+        let own = ready.directory();
+        let key = (ready.tool.clone(), own.clone());
+        if let Some(word) = self.words.get(&key) {
+            return word.clone();
+        }
+        let question = Question {
+            tool: &ready.tool,
+            project: own.as_deref().or(self.project.as_deref()),
+            invocation: None,
+        };
+        let word = Word {
+            says: Says::of(self.consent.facts(&question, &RealFiles)),
+            projects: self.consent.project_names(&question, &RealFiles),
+        };
+        if let Says::Denied(fact) = &word.says {
+            let own = ready.project.iter().filter(|own| !word.projects.contains(own));
+            let names: Vec<String> = word.projects.iter().chain(own).cloned().collect();
+            self.pass_on(&ready.tool, &names, fact);
+        }
+        if self.words.len() >= WORDS {
+            self.words.clear();
+        }
+        self.words.insert(key, word.clone());
+        word
     }
 
     /// Sends the group and reads its answers. Where the daemon goes away in between (a restart), what was not
@@ -263,7 +292,7 @@ impl Sender<'_> {
                 return self.tally.unrecorded(rest, screen);
             };
             match deliver(daemon, rest, &mut answered, &mut self.tally, screen)? {
-                Ok(()) => return Ok(()),
+                Ok(()) => return self.once_more(&group, screen),
                 Err(TalkError::Closed) if !self.grace.is_zero() => self.link = self.successor(),
                 Err(error) => {
                     let timed_out = matches!(error, TalkError::TimedOut);

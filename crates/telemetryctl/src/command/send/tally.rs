@@ -1,5 +1,7 @@
 //! What became of the events, and which exit code that is.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use telemetry_protocol::consent::Fact;
 
@@ -32,6 +34,8 @@ pub(super) struct Tally {
     /// The last reason of each kind, for a person.
     why: Option<String>,
     declined_why: Option<String>,
+    /// Ids of events that were declined by their notice; as many as a group has.
+    by_notice: BTreeSet<String>,
 }
 
 impl Tally {
@@ -49,6 +53,7 @@ impl Tally {
             no_daemon: false,
             why: None,
             declined_why: None,
+            by_notice: BTreeSet::new(),
         }
     }
 
@@ -67,11 +72,22 @@ impl Tally {
         fact: &Fact,
         screen: &mut Screen,
     ) -> Result<(), Failure> {
+        self.declined_by(event, fact.layer.as_str(), &fact.source, screen)
+    }
+
+    /// Something said no in this process.
+    pub(super) fn declined_by(
+        &mut self,
+        event: &Ready,
+        by: &str,
+        source: &str,
+        screen: &mut Screen,
+    ) -> Result<(), Failure> {
         self.declined += 1;
-        self.declined_why = Some(format!("by {}: {}", fact.layer, fact.source));
+        self.declined_why = Some(format!("by {by}: {source}"));
         if screen.json {
             screen.value(&json!({
-                "ok": true, "status": "declined", "by": fact.layer.as_str(), "source": fact.source, "id": event.id,
+                "ok": true, "status": "declined", "by": by, "source": source, "id": event.id,
             }))?;
         }
         Ok(())
@@ -80,6 +96,17 @@ impl Tally {
     /// An event that wants no answer.
     pub(super) fn unanswered(&mut self) {
         self.unanswered += 1;
+    }
+
+    /// Events that a daemon has declined by their notice, since this was asked last.
+    pub(super) fn declined_by_notice(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.by_notice)
+    }
+
+    /// The daemon's answer to an event that it had declined by its notice.
+    pub(super) fn answered_again(&mut self, answer: &Line, screen: &mut Screen) -> Result<(), Failure> {
+        self.declined = self.declined.saturating_sub(1);
+        self.answered(answer, screen)
     }
 
     /// The daemon's answer.
@@ -92,6 +119,9 @@ impl Tally {
             ("duplicate", _) => self.duplicates += 1,
             ("declined", _) => {
                 self.declined += 1;
+                if answer.word("by") == "notice" {
+                    self.by_notice.insert(answer.word("id").to_owned());
+                }
                 self.declined_why = Some(format!("by {}: {}", answer.word("by"), answer.word("source")));
             }
             (_, code) => {
