@@ -76,6 +76,37 @@ pub enum Encoding {
     Mapped,
 }
 
+impl Encoding {
+    /// Its word in the config.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Ndjson | Self::NdjsonText => "ndjson",
+            Self::Segment | Self::SegmentTrack => "segment",
+            Self::Heap | Self::HeapTrack => "heap",
+            Self::Posthog => "posthog",
+            Self::Otlp | Self::OtlpJson => "otlp",
+            Self::Mapped => "mapped",
+        }
+    }
+
+    /// The word of its form, where its encoding has two.
+    #[must_use]
+    pub const fn form(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Json | Self::Posthog | Self::Mapped => return None,
+            Self::Ndjson => "objects",
+            Self::NdjsonText => "text",
+            Self::Segment => "batch",
+            Self::Heap => "bulk",
+            Self::SegmentTrack | Self::HeapTrack => "track",
+            Self::Otlp => "protobuf",
+            Self::OtlpJson => "json",
+        })
+    }
+}
+
 /// The content coding of the request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {

@@ -241,6 +241,12 @@ fn next_batch(daemon: &mut Daemon, destination: Option<&str>, screen: &mut Scree
                 ))?;
             }
         }
+        if let Some(problem) = line.value.get("problem").and_then(Value::as_str) {
+            screen.talk(&format!("an event of it will be parked: {}", plain(problem)));
+        }
+        if line.value.get("body_shown_as").is_some() {
+            screen.talk("the body is protobuf; shown is the JSON that says the same");
+        }
         screen.line("")?;
         // Byte for byte: whoever pipes it wants the body and nothing else changed.
         let body = line.word("body");

@@ -10,21 +10,12 @@ use super::problem::Problem;
 use super::units;
 use super::value::Refusal;
 
-/// The forms of the encodings that have two, the first being the default, and the kind of key each may have.
-const FORMS: &[(&str, [(&str, Encoding); 2])] = &[
-    (
-        "ndjson",
-        [("objects", Encoding::Ndjson), ("text", Encoding::NdjsonText)],
-    ),
-    (
-        "segment",
-        [("batch", Encoding::Segment), ("track", Encoding::SegmentTrack)],
-    ),
-    ("heap", [("bulk", Encoding::Heap), ("track", Encoding::HeapTrack)]),
-    (
-        "otlp",
-        [("protobuf", Encoding::Otlp), ("json", Encoding::OtlpJson)],
-    ),
+/// The encodings that have two forms, the first being the default.
+const TWO: &[[Encoding; 2]] = &[
+    [Encoding::Ndjson, Encoding::NdjsonText],
+    [Encoding::Segment, Encoding::SegmentTrack],
+    [Encoding::Heap, Encoding::HeapTrack],
+    [Encoding::Otlp, Encoding::OtlpJson],
 ];
 
 /// Keys of `auth` that belong to one encoding, and whether that cannot be without.
@@ -40,7 +31,7 @@ impl Check<'_> {
         let word = self.word(&["destinations", name, "encoding"]);
         let key = ["destinations", name, "form"];
         let form = self.found(&key).is_some().then(|| self.word(&key));
-        let Some((_, forms)) = FORMS.iter().find(|(encoding, _)| *encoding == word) else {
+        let Some(two) = TWO.iter().find(|[first, _]| first.word() == word) else {
             if form.is_some() {
                 self.wrong(&key, format!("no form: the encoding \"{word}\" has one only"));
             }
@@ -50,18 +41,20 @@ impl Check<'_> {
                 _ => Encoding::Json,
             };
         };
-        let [(first, default), (second, _)] = forms;
+        let [first, second] = *two;
         match form {
-            None => *default,
-            Some(form) => forms
-                .iter()
-                .find(|(own, _)| *own == form)
-                .map(|(_, encoding)| *encoding)
-                .unwrap_or_else(|| {
-                    let allowed = format!("\"{first}\" or \"{second}\", which are the forms of \"{word}\"");
+            None => first,
+            Some(form) => {
+                let found = two.iter().find(|encoding| encoding.form() == Some(form));
+                found.copied().unwrap_or_else(|| {
+                    let words = [first, second].map(|encoding| encoding.form().unwrap_or_default());
+                    let [first_word, second_word] = words;
+                    let allowed =
+                        format!("\"{first_word}\" or \"{second_word}\", which are the forms of \"{word}\"");
                     self.wrong(&key, allowed);
-                    *default
-                }),
+                    first
+                })
+            }
         }
     }
 
@@ -99,7 +92,7 @@ impl Check<'_> {
             }
             None => None,
         };
-        let word = word_of(encoding);
+        let word = encoding.word();
         let own = KEYS.iter().find(|(_, of, _)| *of == word);
         let Some(kind) = kind else {
             if let Some((key, _, true)) = own {
@@ -162,18 +155,5 @@ impl Check<'_> {
                 .key(units::dotted(&["destinations", name, "auth", key]))
                 .hint(hint),
         );
-    }
-}
-
-/// The encoding's word in the config.
-const fn word_of(encoding: Encoding) -> &'static str {
-    match encoding {
-        Encoding::Json => "json",
-        Encoding::Ndjson | Encoding::NdjsonText => "ndjson",
-        Encoding::Segment | Encoding::SegmentTrack => "segment",
-        Encoding::Heap | Encoding::HeapTrack => "heap",
-        Encoding::Posthog => "posthog",
-        Encoding::Otlp | Encoding::OtlpJson => "otlp",
-        Encoding::Mapped => "mapped",
     }
 }

@@ -91,7 +91,7 @@ impl Service {
             let mut line = match (settings.destinations.get(name), state) {
                 (Some(destination), state) => json!({
                     "name": &**name,
-                    "encoding": destination.encoding,
+                    "encoding": destination.encoding.word(),
                     "state": state.as_ref().map_or("idle", |s| s.word(now)),
                     "reason": state.as_ref().and_then(|s| s.reason.clone()),
                     "next_try": state.as_ref().and_then(|s| s.next_try.max_by_wall(s.retry_after)).map(when),
