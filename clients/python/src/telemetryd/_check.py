@@ -29,8 +29,11 @@ def problems(event: dict[str, Any], manifest: str) -> Iterator[str]:
     if rules is None:
         yield f"{name}: not listed"
         return
+    if told.listed_as(name) in told.any_property:
+        return
     for key, value in event["properties"].items():
-        rule = rules.get(key) or next((rules[p] for p in rules if "*" in p and matches(p, key)), None)
+        patterns = [pattern for pattern in rules if "*" in pattern and matches(pattern, key)]
+        rule = rules.get(key) or rules.get(max(patterns, key=len, default=""))
         if rule is None:
             yield f"{name}: {key}: not listed"
             continue

@@ -97,9 +97,8 @@ def context(environment: Mapping[str, str]) -> dict[str, Any]:
     """All that is known."""
     from . import __version__
 
-    name = ci(environment)
-    facts: dict[str, Any] = {
-        "ci": name is not None,
+    return {
+        "ci": in_ci(environment),
         "runtime": {
             "name": "python",
             "version": ".".join(map(str, sys.version_info[:3])),
@@ -110,6 +109,3 @@ def context(environment: Mapping[str, str]) -> dict[str, Any]:
         "venv": sys.prefix != sys.base_prefix or bool(environment.get("VIRTUAL_ENV")),
         "conda": bool(environment.get("CONDA_DEFAULT_ENV")),
     }
-    if name is not None:
-        facts["ci_name"] = name
-    return facts

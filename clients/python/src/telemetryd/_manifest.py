@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _KEYS = frozenset(
     (
         "name about homepage destination consent notice notice_required opt_out_env project_files user_files "
-        "identity context ci sample max_per_day privacy events map vocabulary encoding"
+        "identity context ci sample max_per_day privacy events map vocabulary"
     ).split()
 )
 _TYPES = frozenset(("string integer number boolean array object").split())
@@ -76,12 +76,16 @@ class Manifest:
         self.any_event = events == "any"
         #: By the event's name (which may hold one ``*``): by the property's name, its type and rules.
         self.events: dict[str, dict[str, dict[str, Any]]] = {}
+        #: Events of which every property may pass, by the daemon's rules for values.
+        self.any_property: set[str] = set()
         for name, event in (events if isinstance(events, dict) else {}).items():
-            if name == "any" and event is True:
-                continue
-            if not isinstance(event, dict):
-                raise Mistake(1, f"events.{name}: expected a table, found {kind(event)}")
-            self.events[name] = _properties(name, event.get("properties", {}))
+            if not isinstance(event, dict) or not {"about", "properties"}.issuperset(event):
+                raise Mistake(1, f"events.{name}: expected a table with about and properties")
+            properties = event.get("properties", {})
+            if properties == "any":
+                self.any_property.add(name)
+                properties = {}
+            self.events[name] = _properties(name, properties)
 
     @property
     def may_register(self) -> bool:
@@ -90,12 +94,15 @@ class Manifest:
 
     def properties(self, event: str) -> dict[str, dict[str, Any]] | None:
         """The properties that are listed for ``event``; ``None`` where the event is not listed."""
+        found = self.listed_as(event)
+        return None if found is None else self.events[found]
+
+    def listed_as(self, event: str) -> str | None:
+        """The name under which ``event`` is listed: its own, or the longest with a ``*`` that fits."""
         if event in self.events:
-            return self.events[event]
-        for pattern, properties in self.events.items():
-            if matches(pattern, event):
-                return properties
-        return None
+            return event
+        fitting = [pattern for pattern in self.events if "*" in pattern and matches(pattern, event)]
+        return max(fitting, key=len, default=None)
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -11,6 +11,7 @@ import time
 
 from ._consent.facts import DEFAULT, INVOCATION, LAYERS, OPT_OUT, PROJECT
 from ._line import LeftOut, text, value
+from ._manifest import matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,13 +71,13 @@ def listed(properties: Mapping[str, Any], manifest: Manifest, event: str) -> str
         if name in rules:
             _keep(parts, name, found, rules[name])
             continue
-        for pattern, rule in rules.items():
-            before, star, after = pattern.partition("*")
-            if star and name.startswith(before) and name.endswith(after):
-                known = _public_key(name[len(before) : len(name) - len(after)], rule)
-                if known is not None:
-                    _keep(parts, f"{before}{known}{after}", found, rule)
-                break
+        fitting = [pattern for pattern in rules if "*" in pattern and matches(pattern, name)]
+        pattern = max(fitting, key=len, default="")
+        before, star, after = pattern.partition("*")
+        if star:
+            known = _public_key(name[len(before) : len(name) - len(after)], rules[pattern])
+            if known is not None:
+                _keep(parts, f"{before}{known}{after}", found, rules[pattern])
     kept = []
     for name, found in parts.items():
         try:

@@ -116,7 +116,7 @@ def _show(telemetry: Telemetry) -> int:
     if manifest.any_event:
         _say(f"{manifest.name} may report any event, with properties that it does not list")
     for event, properties in manifest.events.items():
-        _say(event)
+        _say(event + (": with properties that it does not list" if event in manifest.any_property else ""))
         for name, rule in properties.items():
             how = "a command line, its values masked" if rule.get("mask") == "command" else rule["type"]
             how = "one of " + ", ".join(map(str, rule["enum"])) if rule.get("enum") else how
