@@ -99,8 +99,7 @@ def test_without_a_spool_a_wedged_daemon_costs_the_deadline_once_too(home: Home)
 
 
 def test_room_in_the_backlog_is_used_at_once(home: Home) -> None:
-    telemetry = Telemetry("mytool", MANIFEST.replace("[events.ran]", '[events."r*"]'), deadline=5.0)
-    telemetry.manifest = None
+    telemetry = Telemetry("mytool", deadline=5.0)
     with listener(home, 0) as server:
         held = fill(home)
 

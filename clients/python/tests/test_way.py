@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from telemetryd import Telemetry
 from telemetryd.testing import Daemon, Home, Sink
 
@@ -21,3 +24,28 @@ def test_an_event_arrives_at_the_endpoint(home: Home, sink: Sink, daemon: Daemon
     assert event["tool_version"] == "1.2.3"
     assert event["properties"] == {"n": 3, "ok": True, "share": 0.5}
     assert event["context"]["library"]["name"] == "telemetryd-python"
+
+
+def test_a_projects_denial_is_told_once_and_erases_what_is_queued_of_it(home: Home, sink: Sink) -> None:
+    manifest = MANIFEST + 'project_files = [{ path = ".telemetry", format = "yaml", key = "consent" }]\n'
+    home.write("data/telemetryd/tools.d/mytool.toml", manifest)
+    with Daemon(home, sink):
+        pass
+    config = home.config / "config.toml"
+    config.write_text(config.read_text().replace('max_wait = "20ms"', 'max_wait = "1h"'))
+    project = home.root / "home/shop"
+    project.mkdir()
+    with Daemon(home) as daemon:
+        mine = Telemetry("mytool", project="shop", project_dir=project)
+        assert mine.event("ran") and Telemetry("mytool", project="other").event("ran")
+        waits_for(lambda: daemon.ask(op="status")["queue"]["events"] == 2)
+        (project / ".telemetry").write_text("consent: false\n")
+        assert not mine.event("ran")
+        waits_for(lambda: daemon.ask(op="status")["queue"]["events"] == 1)
+
+
+def waits_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)

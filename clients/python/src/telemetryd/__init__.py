@@ -25,8 +25,7 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'telemetryd' has no attribute {name!r}")
-    from importlib import import_module
-
-    found = getattr(import_module(f"telemetryd.{home}"), name)
+    # `importlib` is not loaded in every process.
+    found = getattr(__import__(f"telemetryd.{home}", fromlist=[name]), name)
     globals()[name] = found
     return found

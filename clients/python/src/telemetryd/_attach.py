@@ -28,7 +28,7 @@ def attach(telemetry: Telemetry, cli: Any, event: str, subcommand: bool) -> None
     elif hasattr(cli, "main") and hasattr(cli, "params"):
         _click(telemetry, cli, event, subcommand)
     else:
-        telemetry.problems.append(f"cannot attach to a {type(cli).__name__}")
+        telemetry._problems.append(f"cannot attach to a {type(cli).__name__}")
 
 
 def _recorded(telemetry: Telemetry, cli: Any, event: str, main: Callable[..., Any]) -> Callable[..., Any]:

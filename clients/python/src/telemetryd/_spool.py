@@ -124,15 +124,18 @@ class Spool:
 
     def __init__(self, state: str) -> None:
         self.directory = f"{state}/spool"
-        #: What the directory held, and its modification time when that was true.
-        self._held: tuple[int, int, int] | None = None
+        #: The names and sizes of the events that wait, oldest first, their bytes together, and the directory's
+        #: modification time when that was true.
+        self._held: list[tuple[str, int]] = []
+        self._bytes = 0
+        self._true_at = -1
 
     def append(self, tool: str, id: str, line: bytes) -> bool:
         """Keeps one event line (with its newline), whole or not at all."""
         if not self._usable():
             return False
         directory = self.directory
-        events, size = self._make_room(len(line))
+        self._make_room(len(line))
         temporary = f"{directory}/.{id}.tmp"
         descriptor = os.open(temporary, _FLAGS | os.O_EXCL, 0o600)
         try:
@@ -142,11 +145,14 @@ class Spool:
                 os.close(descriptor)
             if not whole:
                 raise OSError("written in part")
-            os.rename(temporary, f"{directory}/{id}.{tool}{_SUFFIX}")
+            name = f"{id}.{tool}{_SUFFIX}"
+            os.rename(temporary, f"{directory}/{name}")
         except BaseException:
             os.unlink(temporary)
             raise
-        self._held = (os.stat(directory).st_mtime_ns, events + 1, size + len(line))
+        self._held.append((name, len(line)))
+        self._bytes += len(line)
+        self._true_at = os.stat(directory).st_mtime_ns
         return True
 
     def _usable(self) -> bool:
@@ -159,15 +165,19 @@ class Spool:
             status = os.lstat(self.directory)
         return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
-    def _make_room(self, more: int) -> tuple[int, int]:
-        """Removes what is too old, and the oldest that one more event has no room beside. Returns the number of
-        events and bytes that are left."""
-        if self._held and self._held[0] == os.stat(self.directory).st_mtime_ns:
-            _, events, size = self._held
-            if events < MAX_EVENTS and size + more <= MAX_BYTES:
-                return events, size
+    def _make_room(self, more: int) -> None:
+        """Removes what is too old, and the oldest that one more event has no room beside."""
+        if self._true_at != os.stat(self.directory).st_mtime_ns:
+            self._list()
+        held = self._held
+        while held and (len(held) >= MAX_EVENTS or self._bytes + more > MAX_BYTES):
+            name, size = held.pop(0)
+            self._bytes -= size
+            self._remove(name, "dropped")
+
+    def _list(self) -> None:
         oldest = f"{max(time.time_ns() // 1_000_000 - MAX_AGE, 0):012x}"
-        kept = []
+        held = []
         with os.scandir(self.directory) as entries:
             for entry in entries:
                 name = entry.name
@@ -176,16 +186,12 @@ class Spool:
                 elif name[:8] + name[9:13] < oldest:
                     self._remove(name, "expired")
                 else:
-                    kept.append((name, entry.stat(follow_symlinks=False).st_size))
-        kept.sort()
-        events, size = len(kept), sum(size for _, size in kept)
-        for name, bytes in kept:
-            if events < MAX_EVENTS and size + more <= MAX_BYTES:
-                break
-            self._remove(name, "dropped")
-            events -= 1
-            size -= bytes
-        return events, size
+                    try:
+                        held.append((name, entry.stat(follow_symlinks=False).st_size))
+                    except FileNotFoundError:
+                        continue
+        held.sort()
+        self._held, self._bytes = held, sum(size for _, size in held)
 
     def _tidy(self, name: str) -> None:
         if name.startswith(".") and name.endswith(".tmp") and len(name) == 41:

@@ -9,6 +9,7 @@ import time
 from . import _connect, _line
 from ._consent import gather
 from ._consent.eyes import Eyes
+from ._consent.facts import PROJECT, USER
 from ._consent.variables import DO_NOT_TRACK
 from ._manifest import BY_TOOL, NOT_REQUIRED, REQUIRED, Manifest
 from ._places import SYSTEM_SOCKET, Places, of_this_process
@@ -48,6 +49,8 @@ class _Seen:
         registered = self.gathered.registered
         self.manifest = registered.manifest if registered else None
         self.register = _has_to_register(telemetry.manifest, registered)
+        #: Whether the daemon was told of the denial.
+        self.told = False
 
     def holds(self, telemetry: Telemetry, environment: Mapping[str, str]) -> bool:
         return environment == self.environment and self.key == _key(telemetry) and self.eyes.unchanged()
@@ -105,9 +108,9 @@ class Telemetry:
         deadline: float = DEADLINE,
     ) -> None:
         self.name = name
-        #: What is wrong with what the tool brought: for its authors' tests, never for its users.
-        self.problems: list[str] = []
-        self.manifest = self._parsed(manifest) if manifest is not None else None
+        self._text = manifest
+        self._manifest: Manifest | None = None
+        self._problems: list[str] = []
         self.version = version
         self.project_dir = None if project_dir is None else os.fspath(project_dir)
         self.project = project
@@ -137,8 +140,23 @@ class Telemetry:
             problem = f"{manifest}: {error}"
         telemetry = cls(name, text, **options)
         if problem:
-            telemetry.problems.append(problem)
+            telemetry._problems.append(problem)
         return telemetry
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest that the tool brings, if it is in order. It is read when it is needed."""
+        if self._text is not None:
+            text, self._text = self._text, None
+            self._manifest = self._parsed(text)
+        return self._manifest
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with what the tool brought: for its authors' tests, never for its users."""
+        # Reading the manifest finds them.
+        self.manifest  # noqa: B018
+        return self._problems
 
     def event(self, event: str, /, **properties: Any) -> bool:
         """Reports that ``event`` happened.
@@ -183,7 +201,7 @@ class Telemetry:
 
             attach(self, cli, event, subcommand)
         except Exception as error:
-            self.problems.append(f"attach: {error}")
+            self._problems.append(f"attach: {error}")
 
     def command(self, cli: object, argv: Sequence[str] | None = None, *, event: str = "command") -> Recording:
         """A context manager that reports the command that runs inside it. ``argv``: its arguments, without the
@@ -214,9 +232,9 @@ class Telemetry:
             manifest = Manifest(text)
             if manifest.name == self.name:
                 return manifest
-            self.problems.append(f"the manifest is of {manifest.name!r}, not of {self.name!r}")
+            self._problems.append(f"the manifest is of {manifest.name!r}, not of {self.name!r}")
         except Exception as error:
-            self.problems.append(f"manifest: {error}")
+            self._problems.append(f"manifest: {error}")
         return None
 
     @staticmethod
@@ -232,10 +250,11 @@ class Telemetry:
         return seen
 
     def _event(self, event: str, properties: dict[str, Any]) -> bool:
-        if self.problems or DO_NOT_TRACK in os.environ:
+        if DO_NOT_TRACK in os.environ or self.problems:
             return False
         seen = self._look()
         if seen.denial is not None:
+            self._tell_denial(seen)
             return False
         if self.before_send is not None:
             changed = self.before_send({"event": event, "properties": properties})
@@ -249,6 +268,32 @@ class Telemetry:
         if not _connect.POSSIBLE:
             return False
         return self._hand_over(seen, event, properties)
+
+    def _tell_denial(self, seen: _Seen) -> None:
+        """A denial of the project erases what is queued of that project, and one in the user's own files is news to
+        a machine-wide daemon, which never opens a home. Said once a process, unless the environment denies."""
+        denial, told = seen.denial, seen.told
+        seen.told = True
+        if told or denial is None or denial.layer not in (PROJECT, USER) or not _connect.POSSIBLE or _recorder:
+            return
+        sockets, project = seen.places.sockets, ""
+        if denial.layer == PROJECT:
+            if not self.project:
+                return
+            project = f',"project":{_line.text(self.project)}'
+        elif not os.path.exists(SYSTEM_SOCKET):
+            return
+        else:
+            sockets = [SYSTEM_SOCKET]
+        until = time.monotonic() + self.deadline
+        found = _connect.connect(sockets, until)
+        if isinstance(found, str):
+            return
+        try:
+            line = f'{{"op":"consent","action":"deny","tool":{_line.text(self.name)}{project}}}\n'
+            found.send(line.encode("ascii"), until)
+        finally:
+            found.close()
 
     def _hand_over(self, seen: _Seen, event: str, properties: dict[str, Any]) -> bool:
         sockets = seen.places.sockets
@@ -400,7 +445,7 @@ class Telemetry:
         return f"{seen.places.state}/noticed/{self.name}"
 
     def _notice(self) -> str | None:
-        if self.problems or DO_NOT_TRACK in os.environ:
+        if DO_NOT_TRACK in os.environ or self.problems:
             return None
         seen = self._look()
         manifest = seen.manifest
