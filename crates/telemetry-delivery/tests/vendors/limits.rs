@@ -99,7 +99,7 @@ fn the_sent_log_shows_a_mapped_body_as_it_went_though_the_manifest_has_changed()
     }
 }
 
-fn destination(encoding: Encoding) -> telemetry_delivery::Destination {
+pub(crate) fn destination(encoding: Encoding) -> telemetry_delivery::Destination {
     use telemetry_delivery::*;
     let seconds = std::time::Duration::from_secs;
     Destination {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+mod any;
 mod captures;
 mod golden;
 mod limits;
