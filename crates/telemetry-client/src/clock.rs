@@ -1,6 +1,9 @@
-//! The only place of this crate that reads time: deadlines are moments on the monotonic clock (I9, I10).
+//! The only place of this crate that reads time: deadlines are moments on the monotonic clock (I9, I10), an event's time
+//! is the wall clock's.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
 
 /// A moment from now; the far future where the clock cannot count that far.
 #[must_use]
@@ -21,4 +24,27 @@ pub fn after(duration: Duration) -> Instant {
 #[must_use]
 pub fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(after(Duration::ZERO))
+}
+
+/// Milliseconds since the Unix epoch.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "when an event happened, its process says"
+)]
+pub fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A UUID of version 7 (RFC 9562 §5.7): its first 48 bits say when. Made from fresh random bytes each time, with nothing
+/// remembered in between: what a fork copies cannot make two ids one.
+#[must_use]
+pub fn new_id() -> Uuid {
+    let random = *Uuid::new_v4().as_bytes();
+    // Without the bytes that say a version and a variant.
+    let [a, b, c, d, e, f, _, g, _, h, i, ..] = random;
+    let bytes = [a, b, c, d, e, f, g, h, i, random[11]];
+    let millis = u64::try_from(wall_ms()).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
 }

@@ -67,7 +67,7 @@ impl Context {
 
     /// The `context` of an event's line. `runtime` is left out where nobody says it.
     #[must_use]
-    pub fn json(&self, library: Named<'_>, runtime: Option<Named<'_>>) -> String {
+    pub fn value(&self, library: Named<'_>, runtime: Option<Named<'_>>) -> Value {
         let mut out = Map::new();
         out.insert("ci".to_owned(), self.ci.is_some().into());
         if let Some(name) = self.ci {
@@ -80,7 +80,7 @@ impl Context {
         out.insert("exec_info".to_owned(), self.exec_info.as_slice().into());
         out.insert("venv".to_owned(), self.venv.into());
         out.insert("conda".to_owned(), self.conda.into());
-        Value::Object(out).to_string()
+        Value::Object(out)
     }
 }
 

@@ -42,7 +42,7 @@ fn every_case_is_seen_as_it_says() {
         assert_eq!(seen.exec_info, words, "{case}");
         assert_eq!(seen.venv, case["venv"] == true, "{case}");
         assert_eq!(seen.conda, case["conda"] == true, "{case}");
-        assert!(serde_json::from_str::<Value>(&seen.json(LIBRARY, None)).is_ok());
+        assert_eq!(seen.value(LIBRARY, None)["ci"], !case["ci"].is_null());
     }
 }
 
@@ -98,9 +98,8 @@ fn a_variables_value_never_leaves() {
         name: "sh\"\n",
         version: Some("1"),
     };
-    let json = seen.json(LIBRARY, Some(runtime));
-    assert!(!json.contains("s3cret"), "{json}");
-    let read: Value = serde_json::from_str(&json).expect("JSON");
+    let read = seen.value(LIBRARY, Some(runtime));
+    assert!(!read.to_string().contains("s3cret"), "{read}");
     assert_eq!(read["runtime"]["name"], "sh\"\n");
     assert_eq!(read["ci"], true);
     assert_eq!(read["ci_name"], "gitea_actions");

@@ -230,9 +230,11 @@ impl Sender<'_> {
         }
         // Looked for only where consent does not say no.
         let variables = &self.context.surroundings.variables;
-        let placed = self
-            .placed
-            .get_or_insert_with(|| telemetry_client::Context::of_this_process(variables).json(PROGRAM, None));
+        let placed = self.placed.get_or_insert_with(|| {
+            telemetry_client::Context::of_this_process(variables)
+                .value(PROGRAM, None)
+                .to_string()
+        });
         ready.place(placed);
         self.bytes += ready.line.len();
         self.group.push(ready);

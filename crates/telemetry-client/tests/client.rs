@@ -1,0 +1,311 @@
+//! A tool's three lines, against a daemon that is a thread of the test.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use telemetry_client::{Client, Sent, Surroundings, clock};
+
+const MANIFEST: &str = "name = \"mytool\"\nconsent = \"opt-out\"\nnotice = \"It is on.\"\nnotice_required = \"tool\"\n\
+    opt_out_env = [\"MYTOOL_OFF\"]\nproject_files = [{ path = \".telemetry\", format = \"yaml\", key = \"consent\" }]\n\
+    events = \"any\"\n";
+
+/// A home of its own, and what is set in it.
+struct Home {
+    directory: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+}
+
+impl Home {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a home");
+        let at = |name: &str| directory.path().join(name).display().to_string();
+        let variables = [
+            ("HOME", at("")),
+            ("TELEMETRYD_CONFIG_DIR", at("config")),
+            ("TELEMETRYD_STATE_DIR", at("state")),
+            ("TELEMETRYD_SOCKET", at("d.sock")),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        Self { directory, variables }
+    }
+
+    fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        let variables = self
+            .variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let uid = rustix::process::getuid().as_raw();
+        let mut found = Surroundings::read(variables.collect(), None, uid, &|_| false);
+        // The developer's own machine may have opted out: that is not what is asked here.
+        found.machine = vec![self.path("machine")];
+        found.working = Some(self.directory.path().to_owned());
+        found
+    }
+
+    fn client(&self) -> Client {
+        let client = Client::from_manifest(MANIFEST);
+        assert_eq!(client.problems(), [""; 0]);
+        client.in_surroundings(self.surroundings())
+    }
+
+    /// A daemon that reads; what it heard, line by line.
+    fn daemon(&self) -> Receiver<Value> {
+        let listener = UnixListener::bind(self.path("d.sock")).expect("a socket");
+        let (said, heard) = channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let line = serde_json::from_str(&line).expect("a line is JSON");
+                    if said.send(line).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        heard
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.directory.path()).expect("a home");
+        entries
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect()
+    }
+}
+
+fn next(heard: &Receiver<Value>) -> Value {
+    heard
+        .recv_timeout(Duration::from_secs(10))
+        .expect("a line in time")
+}
+
+#[test]
+fn an_event_is_one_line_behind_the_manifest_that_the_daemon_lacks() {
+    let home = Home::new().with("GITLAB_CI", "true");
+    let heard = home.daemon();
+    let client = home
+        .client()
+        .version("1.2.3")
+        .project("secret-project")
+        .user("u-1");
+    assert_eq!(
+        client
+            .event("ran")
+            .prop("n", 3)
+            .prop("ok", true)
+            .prop("x", f64::NAN)
+            .send(),
+        Sent::Handed
+    );
+    let register = next(&heard);
+    assert_eq!(
+        (&register["op"], &register["manifest"]),
+        (&json!("register"), &json!(MANIFEST))
+    );
+    let event = next(&heard);
+    assert_eq!(event["tool"], "mytool");
+    assert_eq!(event["event"], "ran");
+    assert_eq!(event["ack"], "none");
+    assert_eq!(event["version"], "1.2.3");
+    assert_eq!(event["properties"], json!({"n": 3, "ok": true, "x": null}));
+    assert_eq!(
+        (&event["project"], &event["user"]),
+        (&json!("secret-project"), &json!("u-1"))
+    );
+    assert_eq!(event["context"]["ci_name"], "gitlab");
+    assert_eq!(event["context"]["library"]["name"], "telemetryd-rust");
+    let id = event["id"].as_str().expect("an id");
+    assert_eq!(uuid::Uuid::parse_str(id).expect("a UUID").get_version_num(), 7);
+    assert!(
+        event["time"]
+            .as_i64()
+            .is_some_and(|time| time > 1_700_000_000_000)
+    );
+    assert!(event.get("consent").is_none());
+}
+
+#[test]
+fn a_manifest_that_the_daemon_has_is_not_said_again() {
+    let home = Home::new();
+    let heard = home.daemon();
+    home.write("state/tools.d/mytool.toml", MANIFEST);
+    assert_eq!(home.client().event("ran").send(), Sent::Handed);
+    assert_eq!(next(&heard)["event"], "ran");
+}
+
+#[test]
+fn a_newer_manifest_of_the_tools_own_is_said_and_an_installed_one_never_is() {
+    let home = Home::new();
+    let heard = home.daemon();
+    home.write(
+        "state/tools.d/mytool.toml",
+        &MANIFEST.replace("It is on.", "It was on."),
+    );
+    home.client().event("one").send();
+    assert_eq!(next(&heard)["op"], "register");
+    assert_eq!(next(&heard)["event"], "one");
+    home.write(
+        ".local/share/telemetryd/tools.d/mytool.toml",
+        &MANIFEST.replace("It is on.", "Mine."),
+    );
+    home.client().event("two").send();
+    assert_eq!(next(&heard)["event"], "two");
+}
+
+#[test]
+fn with_a_denial_nothing_is_connected_to_and_nothing_is_made() {
+    let denied = |home: Home, client: &dyn Fn(Client) -> Client| {
+        let listener = UnixListener::bind(home.path("d.sock")).expect("a socket");
+        listener.set_nonblocking(true).expect("a socket");
+        let before = home.names();
+        assert_eq!(client(home.client()).event("ran").send(), Sent::Declined);
+        assert!(listener.accept().is_err(), "somebody connected");
+        assert_eq!(home.names(), before);
+    };
+    denied(Home::new().with("DO_NOT_TRACK", ""), &|client| client);
+    denied(Home::new().with("MYTOOL_OFF", "1"), &|client| client);
+    denied(Home::new(), &|client| client.consent(false));
+    let project = Home::new();
+    project.write(".telemetry", "consent: false\n");
+    denied(project, &|client| client);
+    let machine = Home::new();
+    machine.write("machine/opt-out", "");
+    denied(machine, &|client| client.consent(true));
+    let user = Home::new();
+    user.write("config/consent.toml", "[tools]\nmytool = false\n");
+    denied(user, &|client| client);
+}
+
+#[test]
+fn a_yes_that_only_the_tool_can_see_is_said() {
+    let home = Home::new();
+    let heard = home.daemon();
+    home.client().consent(true).event("ran").send();
+    next(&heard);
+    let consent = next(&heard)["consent"].clone();
+    assert_eq!(
+        (&consent["layer"], &consent["verdict"]),
+        (&json!("invocation"), &json!("allow"))
+    );
+}
+
+#[test]
+fn nobody_there_is_nothing_to_worry_about() {
+    let home = Home::new();
+    assert_eq!(home.client().event("ran").send(), Sent::Lost);
+    assert_eq!(home.names(), [""; 0]);
+    drop(UnixListener::bind(home.path("d.sock")).expect("a socket"));
+    assert_eq!(home.client().event("ran").send(), Sent::Lost);
+}
+
+/// Fills the backlog of a listener that takes nobody.
+fn full(path: &Path) -> (UnixListener, Vec<telemetry_client::Connection>) {
+    let listener = UnixListener::bind(path).expect("a socket");
+    rustix::net::listen(&listener, 0).expect("a backlog of none");
+    let mut held = Vec::new();
+    let soon = || clock::after(Duration::from_millis(5));
+    while let Ok(connection) = telemetry_client::connect::connect(&[path.to_owned()], soon()) {
+        held.push(connection);
+        assert!(held.len() < 64, "a backlog of 0 holds a few at most");
+    }
+    (listener, held)
+}
+
+#[test]
+fn a_full_backlog_costs_the_deadline_and_no_more() {
+    let home = Home::new();
+    let _full = full(&home.path("d.sock"));
+    let began = clock::after(Duration::ZERO);
+    assert_eq!(home.client().event("ran").send(), Sent::Lost);
+    // Twenty milliseconds, on a machine that may be busy with other tests.
+    let took = clock::after(Duration::ZERO).saturating_duration_since(began);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let patient = home.client().deadline(Duration::from_millis(300));
+    let began: Instant = clock::after(Duration::ZERO);
+    patient.event("ran").send();
+    assert!(clock::after(Duration::ZERO).saturating_duration_since(began) >= Duration::from_millis(290));
+}
+
+#[test]
+fn a_daemon_that_does_not_read_costs_the_deadline_and_no_more() {
+    let home = Home::new();
+    let _deaf = UnixListener::bind(home.path("d.sock")).expect("a socket");
+    let client = home.client();
+    // One line fits into the socket's buffer; the daemon reads it when it wakes up.
+    assert_eq!(
+        client.event("ran").prop("text", "x".repeat(50_000)).send(),
+        Sent::Handed
+    );
+}
+
+#[test]
+fn what_is_no_event_is_not_sent() {
+    let home = Home::new();
+    let client = home.client();
+    for name in ["", "a\nb", &"x".repeat(129)] {
+        assert_eq!(client.event(name).send(), Sent::Unfit);
+    }
+    assert_eq!(
+        client.event("ran").prop("text", "x".repeat(70_000)).send(),
+        Sent::Unfit
+    );
+    let broken = Client::from_manifest("name = \"mytool\"\nevens = \"any\"\n");
+    assert_eq!(broken.event("ran").send(), Sent::Unfit);
+    assert!(broken.problems()[0].contains('2'), "{:?}", broken.problems());
+}
+
+#[test]
+fn a_tools_drop_and_its_threads_may_send() {
+    struct Tool(Client);
+    impl Drop for Tool {
+        fn drop(&mut self) {
+            self.0.event("ended").send();
+        }
+    }
+    let home = Home::new();
+    let heard = home.daemon();
+    home.write("state/tools.d/mytool.toml", MANIFEST);
+    let tool = Tool(home.client());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| tool.0.event("ran").send());
+        }
+    });
+    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _tool = tool;
+        std::panic::resume_unwind(Box::new("the tool's own"));
+    }));
+    assert!(unwound.is_err());
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(next(&heard)["id"].to_string());
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 5);
+}
