@@ -4,14 +4,15 @@
 //! included), and never panics, prints, or changes an exit code or the signal mask. Nothing is kept open and no thread
 //! is made between two events, so that forks, `Drop` and the end of the process need no care.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use telemetry_policy::Manifest;
 use telemetry_protocol::mask::{Vocabulary, mask_command};
 
-use crate::Surroundings;
 use crate::event::Event;
+use crate::{Gathered, Notice, RealFiles, Surroundings, clock};
 
 /// For connecting and writing together.
 pub const DEADLINE: Duration = Duration::from_millis(20);
@@ -103,7 +104,7 @@ impl Client {
         self
     }
 
-    /// A key that the tool has for its project. Stored and sent only as a keyed hash.
+    /// A key that the tool has for its project, in place of where its files are. Stored and sent only as a keyed hash.
     #[must_use]
     pub fn project(mut self, key: &str) -> Self {
         self.project = Some(key.to_owned());
@@ -142,6 +143,31 @@ impl Client {
     #[must_use]
     pub fn event(&self, name: &str) -> Event<'_> {
         Event::new(self, name)
+    }
+
+    /// What the user has to be shown before any event counts; `None` where there is nothing, or it was shown already.
+    /// Show its text, then say so ([`Client::noticed`]): until then the daemon declines.
+    #[must_use]
+    pub fn notice(&self) -> Option<Notice> {
+        let own = self.manifest.as_slice();
+        Gathered::with(&self.seen_from(), own, &RealFiles).notice(&self.name)
+    }
+
+    /// The user was shown the notice. Where nobody keeps that, it has to be shown again.
+    pub fn noticed(&self, notice: &Notice) {
+        let surroundings = self.seen_from();
+        // A denial in between: nothing is opened or made.
+        if surroundings.variables.denies_everything().is_none() {
+            let _ = notice.was_shown(&surroundings, clock::after(self.deadline));
+        }
+    }
+
+    /// The surroundings that it was given, or those of this process as they are now.
+    pub(crate) fn seen_from(&self) -> Cow<'_, Surroundings> {
+        match &self.surroundings {
+            Some(surroundings) => Cow::Borrowed(surroundings),
+            None => Cow::Owned(Surroundings::of_this_process(None)),
+        }
     }
 
     /// The command line as it may be reported: the tool's name, its commands and options; every other word masked.

@@ -57,20 +57,16 @@ impl<'c> Event<'c> {
         if !client.problems.is_empty() || !named {
             return Sent::Unfit;
         }
-        let read;
-        let surroundings = match &client.surroundings {
-            Some(surroundings) => surroundings,
-            None => {
-                read = Surroundings::of_this_process(None);
-                &read
-            }
-        };
+        let surroundings = &*client.seen_from();
         // The cheapest no: no file is read.
         if surroundings.variables.denies_everything().is_some() {
             return Sent::Declined;
         }
         let seen = Seen::look(client, surroundings);
-        if seen.denied {
+        if let Some(denied) = seen.denied {
+            if denied == Layer::Project {
+                seen.pass_on(client, surroundings);
+            }
             return Sent::Declined;
         }
         let line = self.line(&seen, &Context::of_this_process(&surroundings.variables));
@@ -94,10 +90,11 @@ impl<'c> Event<'c> {
         add("time", clock::wall_ms().into());
         add("properties", self.properties.into());
         add("context", context.value(LIBRARY, None));
+        let project = client.project.as_ref().or(seen.projects.first());
         for (key, value, most) in [
-            ("version", &client.version, MAX_VERSION),
-            ("project", &client.project, MAX_KEY),
-            ("user", &client.user, MAX_KEY),
+            ("version", client.version.as_ref(), MAX_VERSION),
+            ("project", project, MAX_KEY),
+            ("user", client.user.as_ref(), MAX_KEY),
         ] {
             if let Some(value) = value {
                 add(key, cut(value, most).into());
@@ -119,7 +116,10 @@ impl<'c> Event<'c> {
 
 /// What this process sees of consent and of manifests at one moment.
 struct Seen<'c> {
-    denied: bool,
+    /// The first layer that denies.
+    denied: Option<Layer>,
+    /// What the events of this project call it.
+    projects: Vec<String>,
     /// An allow that the daemon cannot see for itself.
     allowed: Option<Fact>,
     /// The manifest that the daemon does not have yet.
@@ -136,7 +136,8 @@ impl<'c> Seen<'c> {
             invocation: client.said,
         };
         let facts = gathered.facts(&question, &RealFiles);
-        let denied = facts.iter().any(|fact| fact.verdict == Some(Verdict::Deny));
+        let denials = facts.iter().filter(|fact| fact.verdict == Some(Verdict::Deny));
+        let denied = denials.map(|fact| fact.layer).min();
         let allowed = facts
             .into_iter()
             .filter(|fact| fact.verdict == Some(Verdict::Allow) && fact.layer > Layer::User)
@@ -151,8 +152,24 @@ impl<'c> Seen<'c> {
         });
         Self {
             denied,
+            projects: gathered.project_names(&question, &RealFiles),
             allowed,
             register: register.map(|own| own.text.as_str()),
+        }
+    }
+
+    /// The denial of a project erases what is queued of it: that is said to a daemon that is there, and not waited for.
+    fn pass_on(&self, client: &Client, surroundings: &Surroundings) {
+        let until = clock::after(client.deadline);
+        let Ok(mut connection) = connect::connect(&surroundings.sockets.candidates(), until) else {
+            return;
+        };
+        for project in client.project.iter().chain(&self.projects) {
+            let request =
+                json!({ "op": "consent", "action": "deny", "tool": client.name, "project": project });
+            if connection.send(format!("{request}\n").as_bytes(), until).is_err() {
+                return;
+            }
         }
     }
 

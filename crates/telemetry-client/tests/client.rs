@@ -190,15 +190,59 @@ fn with_a_denial_nothing_is_connected_to_and_nothing_is_made() {
     denied(Home::new().with("DO_NOT_TRACK", ""), &|client| client);
     denied(Home::new().with("MYTOOL_OFF", "1"), &|client| client);
     denied(Home::new(), &|client| client.consent(false));
-    let project = Home::new();
-    project.write(".telemetry", "consent: false\n");
-    denied(project, &|client| client);
     let machine = Home::new();
     machine.write("machine/opt-out", "");
     denied(machine, &|client| client.consent(true));
     let user = Home::new();
     user.write("config/consent.toml", "[tools]\nmytool = false\n");
     denied(user, &|client| client);
+}
+
+#[test]
+fn a_projects_denial_erases_what_is_queued_of_it_and_says_nothing_else() {
+    let home = Home::new();
+    let heard = home.daemon();
+    home.write("work/.telemetry", "consent: false\n");
+    let client = home.client().project_dir(&home.path("work"));
+    assert_eq!(
+        client.event("ran").prop("secret", "s3cret").send(),
+        Sent::Declined
+    );
+    let request = next(&heard);
+    assert_eq!(
+        (&request["op"], &request["action"]),
+        (&json!("consent"), &json!("deny"))
+    );
+    assert_eq!(request["tool"], "mytool");
+    assert_eq!(request["project"], home.path("work").to_string_lossy().as_ref());
+    assert!(heard.recv_timeout(Duration::from_millis(20)).is_err());
+}
+
+#[test]
+fn an_events_project_is_where_its_files_are_unless_the_tool_knows_better() {
+    let home = Home::new();
+    let heard = home.daemon();
+    home.write("state/tools.d/mytool.toml", MANIFEST);
+    home.write("work/.telemetry", "consent: true\n");
+    let client = home.client().project_dir(&home.path("work"));
+    client.event("ran").send();
+    let event = next(&heard);
+    assert_eq!(event["project"], home.path("work").to_string_lossy().as_ref());
+    assert_eq!(event["consent"]["layer"], "project");
+    client.project("p-1").event("ran").send();
+    assert_eq!(next(&heard)["project"], "p-1");
+}
+
+#[test]
+fn a_notice_is_due_until_it_was_shown() {
+    let home = Home::new();
+    let manifest = MANIFEST.replace("notice_required = \"tool\"", "notice_required = true");
+    let client = Client::from_manifest(&manifest).in_surroundings(home.surroundings());
+    let notice = client.notice().expect("it is due");
+    assert_eq!(notice.text, "It is on.");
+    client.noticed(&notice);
+    assert_eq!(client.notice(), None);
+    assert_eq!(home.client().notice(), None, "a tool that shows its own");
 }
 
 #[test]
