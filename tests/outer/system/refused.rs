@@ -217,3 +217,24 @@ fn others_need_not_wait_until_all_refused_events_were_found() {
     let asked = requests.len();
     assert!(his.is_some_and(|his| his < 500), "{his:?} of {asked}");
 }
+
+#[test]
+fn where_a_request_has_one_event_eight_refusals_in_a_row_hold_that_user_alone() {
+    let more = format!("{TOLD}encoding = \"segment\"\nform = \"track\"\n");
+    let Some(machine) = Machine::scripted(refuse_poison(), &more) else {
+        return;
+    };
+    let flush = json!({"op": "flush", "wait": true, "timeout_ms": 20_000});
+    machine.queue(ANN, (1..21).map(poison));
+    assert_eq!(machine.ask(ANN, &flush)["left"], 13, "seven are parked");
+    assert_eq!(destination(&machine, ANN)["state"], "held");
+    assert_eq!(destination(&machine, ANN)["reason"], "refuses_everything");
+    machine.queue(BEN, (101..121).map(event));
+    assert_eq!(machine.ask(BEN, &flush)["left"], 0);
+    machine.endpoint.wait_for_ids((101..121).map(id));
+    assert_eq!(destination(&machine, BEN)["state"], "idle");
+    machine.endpoint.play(Script::new());
+    assert_eq!(machine.ask(ROOT, &json!({"op": "resume"}))["ok"], true);
+    assert_eq!(machine.ask(ANN, &flush)["left"], 0);
+    machine.endpoint.wait_for_ids((8..21).map(id));
+}

@@ -93,8 +93,8 @@ pub struct State {
     pub learned_max_bytes: Option<u64>,
     /// Wall clock when that was learned, milliseconds.
     pub learned_at_ms: i64,
-    /// Single events that were refused one after the other, where a request has one event.
-    pub refused_alone: u32,
+    /// Single events of each user that were refused one after the other, where a request has one event.
+    pub refused_alone: BTreeMap<u32, u32>,
     /// A person stopped it, until then or until `resume`.
     pub paused: bool,
     /// See `paused`.

@@ -117,11 +117,16 @@ impl Flusher {
             self.withdraw(&gate, &batch).await;
             return;
         }
+        let refused = report.verdict == Verdict::Bisect;
         match self.judge(&batch, &report, meta, now) {
             outcome @ Outcome::Delivered { .. } => self.was_delivered(batch, outcome, now).await,
             outcome => {
                 self.end_ahead().await;
                 let next = self.settle(&batch, outcome, now).await;
+                if refused && self.are_refused_alone(batch.uid) {
+                    self.refused_whole(&batch, now).await;
+                    self.publish();
+                }
                 self.hold_ready(next);
             }
         }

@@ -8,6 +8,7 @@ use telemetry_queue::{Claimed, Moment, Outcome};
 use tracing::{error, info, warn};
 
 use super::Flusher;
+use super::users::{IN_DOUBT, USERS};
 use crate::flush::state::{Condition, Deadline};
 use crate::phase::Phase;
 
@@ -17,9 +18,6 @@ const SERVERS_WORD: Retry = Retry {
     max: Duration::ZERO,
     spread: Duration::ZERO,
 };
-
-/// So many single events, refused one after the other, are everything (DELIVERY.md: "a batch of eight or more").
-const REFUSES_EVERYTHING: u32 = 8;
 
 impl Flusher {
     /// From the verdict to the state and the outcome.
@@ -37,7 +35,7 @@ impl Flusher {
                 }
                 self.early.backoff_before();
                 self.state.succeeded(now);
-                self.state.refused_alone = 0;
+                self.state.refused_alone.remove(&batch.uid);
                 Outcome::Delivered { status, meta }
             }
             Verdict::Split => {
@@ -61,13 +59,13 @@ impl Flusher {
             Verdict::Unfit => Outcome::Split { status, answer },
             Verdict::Bisect => {
                 self.state.answered();
-                if self.refused_alone() {
-                    self.hold(Condition::Held, "refuses_everything", report, now);
-                    return Outcome::Retry {
+                match self.refused_alone(batch.uid) {
+                    // `one` holds what waits.
+                    true => Outcome::Retry {
                         error: report.detail.clone(),
-                    };
+                    },
+                    false => Outcome::Bisect { status, answer },
                 }
-                Outcome::Bisect { status, answer }
             }
             Verdict::Retry(_) | Verdict::Captive => {
                 let captive = report.verdict == Verdict::Captive;
@@ -97,14 +95,25 @@ impl Flusher {
         }
     }
 
-    /// Whether the endpoint of an encoding of one event a request refuses whatever comes, as far as can be told: eight in
-    /// a row, which is what the queue asks of a batch. Those before were parked one by one; this one and the rest wait.
-    fn refused_alone(&mut self) -> bool {
+    /// Counts a refusal where a request has one event. Whether this user's are all refused, as far as can be told: eight
+    /// in a row, which is what the queue asks of a batch. Those before were parked one by one; this one and the rest wait.
+    fn refused_alone(&mut self, uid: u32) -> bool {
         if limits(self.settings.encoding).max_events > 1 {
             return false;
         }
-        self.state.refused_alone = self.state.refused_alone.saturating_add(1);
-        self.state.refused_alone >= REFUSES_EVERYTHING
+        let users = &mut self.state.refused_alone;
+        // Who is one too many is not counted: its events are parked, and none is lost.
+        if users.len() < USERS || users.contains_key(&uid) {
+            let refused = users.entry(uid).or_default();
+            *refused = refused.saturating_add(1);
+        }
+        self.are_refused_alone(uid)
+    }
+
+    /// Whether this user's single events are all refused.
+    pub(super) fn are_refused_alone(&self, uid: u32) -> bool {
+        let refused = self.state.refused_alone.get(&uid);
+        refused.is_some_and(|refused| *refused >= IN_DOUBT)
     }
 
     fn back_off(&mut self, condition: Condition, reason: Option<String>, report: &Report, now: Moment) {

@@ -21,12 +21,15 @@ pub(super) const IN_DOUBT: u32 = 8;
 /// requests, not for a thousand.
 pub(super) const PIECES: NonZeroU32 = NonZeroU32::new(8).expect("eight is not zero");
 /// Users that are held apart, as many as may be connected by default (I6). One more, and it is the destination.
-const USERS: usize = 1024;
+pub(super) const USERS: usize = 1024;
 
 impl Flusher {
-    /// All events of a batch were refused with one status.
+    /// All events of a batch were refused with one status, or as many one by one where a request has one event.
     pub(super) async fn refused_whole(&mut self, batch: &Claimed, now: Moment) {
-        let detail = "every event of a batch was refused with one status";
+        let detail = match self.are_refused_alone(batch.uid) {
+            true => "events are refused one after the other",
+            false => "every event of a batch was refused with one status",
+        };
         if !self.shared.by_user || self.state.held_users.len() >= USERS {
             let refused = Report {
                 verdict: Verdict::Bisect,
