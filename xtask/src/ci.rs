@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::nextest;
 use crate::programs::{cargo, target};
-use crate::venv;
+use crate::{venv, wheel};
 
 /// One step: what it is called in the table, and what it runs.
 struct Step {
@@ -91,7 +91,7 @@ fn tests() -> Result<Command> {
 
 /// The Python client, against the programs that `build` made.
 fn python() -> Result<Command> {
-    let requirements = Path::new("clients/python/requirements-test.txt");
+    let requirements = Path::new(wheel::REQUIREMENTS);
     let mut command = Command::new(venv::interpreter("clients-python", requirements)?);
     let programs = target()?.join("debug");
     command

@@ -14,6 +14,7 @@ mod nextest;
 mod package;
 mod programs;
 mod venv;
+mod wheel;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ Verbs:
           --out DIR says where to, --version V what it is called, --plain leaves compressing away
   venv NAME REQUIREMENTS
           make target/venvs/NAME with the pinned packages of that file, if need be, and print its interpreter
+  wheel   build the wheels of the Python client and of the programs (--profile NAME, dist unless told otherwise;
+          --out DIR) and print their paths
   help    print this
 
 Man pages and shell completions come from the program itself: `telemetryctl man`, `telemetryctl completions SHELL`.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Some("demo") => demo::run(&rest),
         Some("package") => package::run(&rest),
         Some("venv") => venv::verb(&rest),
+        Some("wheel") => wheel::run(&rest),
         Some("help" | "--help" | "-h") => {
             eprint!("{HELP}");
             Ok(ExitCode::SUCCESS)
