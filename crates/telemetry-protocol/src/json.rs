@@ -5,6 +5,7 @@
 //! lone surrogates) and bounds the nesting (I6). It allocates nothing but the spans that it is lent.
 
 mod scanner;
+pub mod walk;
 
 use std::borrow::Cow;
 use std::ops::Range;
