@@ -1,13 +1,25 @@
 //! The one door: may this event be taken, and which bytes of it?
 
+mod context;
+mod report;
+mod values;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use telemetry_protocol::consent::{Decision, Fact, Verdict, decide};
 use telemetry_protocol::event::{Event, EventTime};
+use telemetry_protocol::json::walk::push_string;
 use telemetry_protocol::time::Rfc3339;
 
+pub use self::context::MachineFacts;
+pub use self::report::{Removed, Report, Why};
+use self::values::{Place, Values};
+use crate::manifest::events::{Events, Found, Properties};
+use crate::manifest::terms::{Ci, Project, User};
 use crate::policy::{Policy, Tool};
+use crate::pseudonym::{self, Pseudonyms};
+use crate::redact::Subject;
 
 /// What the policy says of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,35 +33,113 @@ pub enum Admission {
     },
     /// Nothing was written.
     Declined {
-        /// One of the six layers, or `notice`.
+        /// One of the six layers, or `notice`, `ci`, `quota`, `redirected`.
         by: &'static str,
         /// Where that stands.
         source: String,
     },
+    /// It is not of the share that is kept. Nothing was written.
+    SampledOut,
     /// The tool has no manifest, and such tools are refused.
     UnknownTool,
+    /// The tool's manifest does not list this event.
+    UnlistedEvent {
+        /// The manifest.
+        source: String,
+    },
 }
 
-/// Consent, then the bytes that leave, appended to `out` (I3, I4). `received_ms` is the wall clock at
-/// which the line came; it is the event's time where the client gave none.
-pub fn admit(event: &Event<'_>, policy: &Policy, received_ms: i64, out: &mut Vec<u8>) -> Admission {
+/// What is known beside the event and the policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Occasion<'o> {
+    /// The event's id, its client's or ours.
+    pub id: [u8; 16],
+    /// The wall clock at which the line came, in milliseconds since the epoch; it is the event's time where the
+    /// client gave none.
+    pub received_ms: i64,
+    /// The user whose names and home are taken out.
+    pub subject: &'o Subject,
+    /// The machine.
+    pub machine: &'o MachineFacts,
+}
+
+/// What the door asks of its daemon, late: only for events that come so far.
+pub trait Keeper {
+    /// What stands for things of this tool and user. A secret is made at the first asking.
+    fn pseudonyms(&mut self, tool: &str) -> &mut Pseudonyms;
+
+    /// How many events of this tool and user were admitted today.
+    fn today(&mut self, tool: &str) -> u64;
+
+    /// One more was, of a tool whose events are counted.
+    fn admitted(&mut self, tool: &str);
+}
+
+/// Consent, then what the manifest allows of it, then the bytes that leave, appended to `out` (I3, I4). What was
+/// taken out stands in `report`.
+///
+/// In this order: consent · notice, `ci`, redirected · the event's name · quota · sample · identity, properties and
+/// context by the manifest, every string by the value rules.
+pub fn admit(
+    event: &Event<'_>,
+    policy: &Policy,
+    occasion: &Occasion<'_>,
+    keeper: &mut dyn Keeper,
+    report: &mut Report,
+    out: &mut Vec<u8>,
+) -> Admission {
+    report.clear();
     let Some(tool) = policy.tool(event.tool) else {
         return Admission::UnknownTool;
     };
     let decision = consent(event, &tool);
+    let declined = |by: &'static str, source: &str| Admission::Declined {
+        by,
+        source: source.to_owned(),
+    };
     if decision.verdict == Verdict::Deny {
-        return Admission::Declined {
-            by: decision.by.as_str(),
-            source: decision.source.clone(),
-        };
+        return declined(decision.by.as_str(), &decision.source);
     }
     if tool.notice_missing {
-        return Admission::Declined {
-            by: "notice",
-            source: tool.default_source.clone(),
-        };
+        return declined("notice", &tool.default_source);
     }
-    write(event, received_ms, out);
+    let in_ci = context::in_ci(event.context);
+    if in_ci && tool.terms.ci == Ci::Skip {
+        return declined("ci", &tool.default_source);
+    }
+    if event.redirected {
+        return declined("redirected", "the tool's own settings");
+    }
+    let found = tool.terms.events.find(&event.event);
+    if matches!(found, Found::Unlisted) {
+        let source = tool.default_source.clone();
+        return Admission::UnlistedEvent { source };
+    }
+    if let Some(most) = tool.max_per_day
+        && keeper.today(event.tool) >= most
+    {
+        return declined("quota", &format!("{}: max_per_day = {most}", tool.default_source));
+    }
+    if !tool.sample.keeps(&occasion.id) {
+        return Admission::SampledOut;
+    }
+    let mut writing = Writing {
+        event,
+        tool: &tool,
+        occasion,
+        in_ci,
+        values: Values {
+            subject: occasion.subject,
+            tool: event.tool,
+            vocabulary: tool.terms.vocabulary.as_ref(),
+            keeper,
+            report,
+        },
+    };
+    writing.write(found, out);
+    if tool.max_per_day.is_some() {
+        keeper.admitted(event.tool);
+    }
     Admission::Admitted {
         destination: Arc::clone(&tool.destination),
         epoch: tool.epoch,
@@ -74,29 +164,89 @@ fn consent<'t>(event: &Event<'_>, tool: &'t Tool) -> Cow<'t, Decision> {
     Cow::Owned(decide(&facts, tool.default, &tool.default_source))
 }
 
-/// The stored object: what leaves, without `id` and `tool`, which the queue keeps beside it.
-/// `project` and `user` are not among it.
-fn write(event: &Event<'_>, received_ms: i64, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"event\":");
-    out.extend_from_slice(event.event_raw.as_bytes());
-    out.extend_from_slice(b",\"time\":\"");
-    match event.time {
-        Some(EventTime::Text(text)) => out.extend_from_slice(text.as_bytes()),
-        Some(EventTime::Millis(ms)) => out.extend_from_slice(&Rfc3339(ms).bytes()),
-        None => out.extend_from_slice(&Rfc3339(received_ms).bytes()),
+/// An event that is admitted, on its way to bytes.
+struct Writing<'w> {
+    event: &'w Event<'w>,
+    tool: &'w Tool,
+    occasion: &'w Occasion<'w>,
+    in_ci: bool,
+    values: Values<'w>,
+}
+
+impl Writing<'_> {
+    /// The stored object: what leaves, without `id` and `tool`, which the queue keeps beside it. Of `project` and
+    /// `user` only what stands for them is in it.
+    fn write(&mut self, found: Found<'_>, out: &mut Vec<u8>) {
+        let event = self.event;
+        out.extend_from_slice(b"{\"event\":");
+        match found {
+            Found::Exact(_) => out.extend_from_slice(event.event_raw.as_bytes()),
+            _ => self.values.string(event.event_raw, out),
+        }
+        out.extend_from_slice(b",\"time\":\"");
+        match event.time {
+            Some(EventTime::Text(text)) => out.extend_from_slice(text.as_bytes()),
+            Some(EventTime::Millis(ms)) => out.extend_from_slice(&Rfc3339(ms).bytes()),
+            None => out.extend_from_slice(&Rfc3339(self.occasion.received_ms).bytes()),
+        }
+        out.push(b'"');
+        if let Some(version) = event.version_raw {
+            out.extend_from_slice(b",\"tool_version\":");
+            self.values.string(version, out);
+        }
+        self.identity(out);
+        out.extend_from_slice(b",\"properties\":");
+        let place = Place::top("properties");
+        match found {
+            Found::Exact(listed) | Found::Wild(listed) => match &listed.properties {
+                Properties::Listed(table) => self.values.object(event.properties, table, place, out),
+                Properties::Any => self.values.free(event.properties, place, out),
+            },
+            Found::Any | Found::Unlisted => self.values.free(event.properties, place, out),
+        }
+        let terms = &self.tool.terms;
+        let any = matches!(terms.events, Events::Any);
+        let facts = (terms.context, any);
+        context::write(&mut self.values, event.context, self.occasion.machine, facts, out);
+        out.push(b'}');
     }
-    out.push(b'"');
-    for (key, raw) in [
-        (&b",\"tool_version\":"[..], event.version_raw),
-        (b",\"properties\":", Some(event.properties)),
-        (b",\"context\":", event.context),
-    ] {
-        if let Some(raw) = raw {
-            out.extend_from_slice(key);
-            out.extend_from_slice(raw.as_bytes());
+
+    /// `anonymous_id` and `project_id`. In continuous integration, and where no secret lasts, there is no user.
+    fn identity(&mut self, out: &mut Vec<u8>) {
+        let (event, identity) = (self.event, self.tool.terms.identity);
+        let user = event.user.as_deref();
+        let own = user.filter(|id| identity.user == User::FromTool && pseudonym::is_id(id));
+        if identity.user != User::None && !self.in_ci {
+            if let Some(id) = own {
+                member(b",\"anonymous_id\":", id, out);
+            } else {
+                let pseudonyms = self.values.keeper.pseudonyms(event.tool);
+                if pseudonyms.lasting() {
+                    member(b",\"anonymous_id\":", pseudonyms.user(user), out);
+                }
+            }
+        }
+        let Some(project) = event.project.as_deref() else {
+            return;
+        };
+        match identity.project {
+            Project::None => {}
+            Project::FromTool if pseudonym::is_id(project) => {
+                member(b",\"project_id\":", &pseudonym::shared_project(project), out);
+            }
+            Project::FromTool | Project::Hashed => {
+                let pseudonyms = self.values.keeper.pseudonyms(event.tool);
+                if pseudonyms.lasting() && !self.in_ci {
+                    member(b",\"project_id\":", pseudonyms.project(project), out);
+                }
+            }
         }
     }
-    out.push(b'}');
+}
+
+fn member(name: &[u8], text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    push_string(out, text);
 }
 
 #[cfg(test)]
@@ -105,6 +255,21 @@ mod tests {
     use crate::consent_file::UserConsent;
     use crate::policy::Parts;
     use telemetry_protocol::json;
+
+    /// Keeps nothing.
+    struct Nobody(Pseudonyms);
+
+    impl Keeper for Nobody {
+        fn pseudonyms(&mut self, _: &str) -> &mut Pseudonyms {
+            &mut self.0
+        }
+
+        fn today(&mut self, _: &str) -> u64 {
+            0
+        }
+
+        fn admitted(&mut self, _: &str) {}
+    }
 
     fn admitted(line: &str, consent: &str) -> (Admission, String) {
         let policy = Policy::new(Parts {
@@ -115,7 +280,21 @@ mod tests {
         let mut members = Vec::new();
         let event = Event::parse(&json::scan(line.as_bytes(), 32, &mut members).unwrap()).unwrap();
         let mut out = Vec::new();
-        let admission = admit(&event, &policy, 0, &mut out);
+        let occasion = Occasion {
+            id: [0; 16],
+            received_ms: 0,
+            subject: &Subject::default(),
+            machine: &MachineFacts::default(),
+        };
+        let mut keeper = Nobody(Pseudonyms::new([7; 32], false));
+        let admission = admit(
+            &event,
+            &policy,
+            &occasion,
+            &mut keeper,
+            &mut Report::default(),
+            &mut out,
+        );
         (admission, String::from_utf8(out).unwrap())
     }
 

@@ -1,5 +1,5 @@
-//! What a tool may send. One door, [`admit()`]: consent, then what leaves is written, in that order
-//! (I3, I4: what is declined never becomes bytes). Nothing here does I/O, waits, or reads a clock:
+//! What a tool may send. One door, [`admit()`]: consent, then what the manifest lets through, by the value rules,
+//! in that order (I3, I4: what is declined or not listed never becomes bytes). Nothing here does I/O, waits, or reads a clock:
 //! files are handed in as text, the time as a number.
 
 pub mod admit;
@@ -14,12 +14,13 @@ pub mod opt_out;
 pub mod own_files;
 pub mod policy;
 pub mod policy_file;
+pub mod pseudonym;
 pub mod redact;
 mod toml_lines;
 pub mod tool_file;
 pub mod widens;
 
-pub use admit::{Admission, admit};
+pub use admit::{Admission, Keeper, MachineFacts, Occasion, Report, Why, admit};
 pub use agreed::Agreed;
 pub use consent_file::UserConsent;
 pub use machine::Machine;

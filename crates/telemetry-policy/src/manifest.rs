@@ -1,17 +1,31 @@
-//! A manifest: the contract that a user can read and the daemon enforces (TOOLS.md).
+//! A manifest: the contract that a user can read and the daemon enforces (TOOLS.md). What it does not list does
+//! not reach the disk (I4).
 //!
-//! This version knows whole events (`events = "any"`); listed events and properties come with the room
-//! that enforces them, and until then a manifest that lists some is refused rather than half obeyed.
+//! Read in one go, every mistake with its line; what comes out is already in the shape that events are held
+//! against: [`events`] and [`property`].
+
+pub mod destination;
+pub mod events;
+pub mod property;
+mod reader;
+pub mod terms;
+
+use std::sync::Arc;
 
 use telemetry_protocol::consent::ToolDefault;
 use telemetry_protocol::limits::is_tool_name;
+use telemetry_protocol::map::{Mapping, Written};
+use telemetry_protocol::mask::Vocabulary;
 use telemetry_protocol::reason::ErrorCode;
 use toml::de::DeValue;
 
-use crate::nearest::nearest;
+use self::destination::Inline;
+use self::events::Events;
+use self::reader::{At, Reader, to_json};
+use self::terms::{Ci, Facts, Identity, Privacy, Sample};
 use crate::opt_out::{self, OptOuts};
+use crate::toml_lines::Document;
 pub use crate::toml_lines::Mistake;
-use crate::toml_lines::{Document, kind};
 
 /// Where a manifest came from; the first place that has one wins, whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,17 +78,44 @@ pub struct Manifest {
     pub consent: ToolDefault,
     /// The name of a destination in the config; `None`: `defaults.destination`.
     pub destination: Option<String>,
-    /// Whether something must be shown first.
+    /// A destination that the manifest brings itself; [`Manifest::destination`] is then its name.
+    pub inline: Option<Inline>,
+    /// What must be shown first.
     pub notice: Notice,
-    /// What is shown.
+    /// What it says.
     pub notice_text: Option<String>,
     /// Variables and files of the tool's own that count as an answer.
     pub opt_outs: OptOuts,
+    /// Who answers for what is collected.
+    pub privacy: Privacy,
+    /// How the vendor's dashboards know what leaves.
+    pub map: Option<Arc<Mapping>>,
+    /// What is enforced on each event. Shared: it is read once and asked for every event.
+    pub terms: Arc<Terms>,
     /// As it was written: what a person agreed to is kept as this text (see [`widens`](crate::widens)).
     pub text: String,
 }
 
-/// Keys that this version reads.
+/// The part of a manifest that every event is held against.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The events that may pass, and what stands in them.
+    pub events: Events,
+    /// Who the events are about.
+    pub identity: Identity,
+    /// What may be known of the machine and the process.
+    pub context: Facts,
+    /// What happens in continuous integration.
+    pub ci: Ci,
+    /// The share that is kept.
+    pub sample: Sample,
+    /// Events of one user and one day (UTC).
+    pub max_per_day: Option<u64>,
+    /// The tool's own commands: what `mask = "command"` may leave in clear.
+    pub vocabulary: Option<Vocabulary>,
+}
+
+/// Keys of a manifest.
 const KEYS: &[&str] = &[
     "name",
     "about",
@@ -87,9 +128,6 @@ const KEYS: &[&str] = &[
     "opt_out_env",
     "project_files",
     "user_files",
-];
-/// Keys of TOOLS.md whose rooms are not built yet: refused, so that nothing is promised that is not kept.
-const LATER: &[&str] = &[
     "identity",
     "context",
     "ci",
@@ -107,96 +145,106 @@ impl Manifest {
     /// Every mistake with its line: unknown keys (with a suggestion), wrong types, missing names.
     pub fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
         let document = Document::parse(text).map_err(|mistake| vec![mistake])?;
-        let mut mistakes = Vec::new();
+        let mut reader = Reader {
+            document: &document,
+            mistakes: Vec::new(),
+        };
         let mut manifest = Self {
             name: String::new(),
             about: None,
             homepage: None,
             consent: ToolDefault::OptIn,
             destination: None,
+            inline: None,
             notice: Notice::None,
             notice_text: None,
             opt_outs: OptOuts::default(),
+            privacy: Privacy::default(),
+            map: None,
+            terms: Arc::default(),
             text: text.to_owned(),
         };
-        let mut events_any = false;
-        for (key, value) in document.table.get_ref() {
-            let line = document.line(key);
-            let found = value.get_ref();
-            let word = found.as_str();
-            if let name @ ("opt_out_env" | "project_files" | "user_files") = key.get_ref().as_ref() {
-                opt_out::parse(
-                    &document,
-                    name,
-                    line,
-                    found,
-                    &mut manifest.opt_outs,
-                    &mut mistakes,
-                );
-                continue;
-            }
-            let mut wrong = |expected: &str| {
-                mistakes.push(Mistake {
-                    line,
-                    message: format!("{}: expected {expected}, found {}", key.get_ref(), kind(found)),
-                });
-            };
-            match (key.get_ref().as_ref(), word) {
-                ("name", Some(name)) if is_tool_name(name) => manifest.name = name.to_owned(),
-                ("name", _) => wrong("a string like [a-z0-9][a-z0-9._-]{0,63}"),
-                ("about", Some(text)) => manifest.about = Some(text.to_owned()),
-                ("homepage", Some(text)) => manifest.homepage = Some(text.to_owned()),
-                ("about" | "homepage", None) => wrong("a string"),
-                ("consent", Some("opt-out")) => manifest.consent = ToolDefault::OptOut,
-                ("consent", Some("opt-in")) => manifest.consent = ToolDefault::OptIn,
-                ("consent", _) => wrong("\"opt-in\" or \"opt-out\""),
-                ("destination", Some(name)) if !name.is_empty() => {
-                    manifest.destination = Some(name.to_owned())
-                }
-                ("destination", _) => {
-                    wrong("the name of a destination in the config (this version takes no other)")
-                }
-                ("events", Some("any")) => events_any = true,
-                ("events", _) => wrong("\"any\" (this version cannot enforce listed events yet)"),
-                ("notice" | "notice_required", Some("tool")) => manifest.notice = Notice::ByTool,
-                ("notice", Some(text)) => manifest.notice_text = Some(text.to_owned()),
-                ("notice", None) => wrong("a string"),
-                ("notice_required", _) => match found {
-                    DeValue::Boolean(true) => manifest.notice = Notice::Required,
-                    DeValue::Boolean(false) => {}
-                    _ => wrong("true, false or \"tool\""),
-                },
-                (later, _) if LATER.contains(&later) => mistakes.push(Mistake {
-                    line,
-                    message: format!("{later}: this version does not know this key yet"),
-                }),
-                (unknown, _) => {
-                    let hint =
-                        nearest(unknown, KEYS).map_or_else(String::new, |n| format!("; did you mean {n}?"));
-                    mistakes.push(Mistake {
-                        line,
-                        message: format!("{unknown}: unknown key{hint}"),
-                    });
-                }
-            }
+        let mut terms = Terms::default();
+        let table = document.table.get_ref();
+        for entry in reader.entries("", table) {
+            manifest.take(&mut reader, &mut terms, entry.name, entry.at());
         }
-        for (missing, key) in [(manifest.name.is_empty(), "name"), (!events_any, "events")] {
-            if missing && document.table.get_ref().get(key).is_none() {
-                let what = if key == "events" {
-                    "events: missing; expected \"any\""
-                } else {
-                    "name: missing"
+        for key in ["name", "events"] {
+            if table.get(key).is_none() {
+                let expected = match key {
+                    "events" => "; expected \"any\" or [events.NAME]",
+                    _ => "",
                 };
-                mistakes.push(Mistake {
-                    line: 1,
-                    message: what.to_owned(),
-                });
+                reader.say(1, format!("{key}: missing{expected}"));
             }
         }
-        if mistakes.is_empty() {
-            Ok(manifest)
-        } else {
-            Err(mistakes)
+        if manifest.inline.is_some() {
+            manifest.destination = Some(destination::name_of(&manifest.name));
+        }
+        if !reader.mistakes.is_empty() {
+            reader.mistakes.sort_by_key(|mistake| mistake.line);
+            return Err(reader.mistakes);
+        }
+        manifest.terms = Arc::new(terms);
+        Ok(manifest)
+    }
+
+    /// One key.
+    fn take<'d>(&mut self, reader: &mut Reader<'_, 'd>, terms: &mut Terms, key: &str, at: At<'_, 'd>) {
+        match key {
+            "name" => match at.value.as_str() {
+                Some(name) if is_tool_name(name) => self.name = name.to_owned(),
+                _ => reader.expected(at, "a string like [a-z0-9][a-z0-9._-]{0,63}"),
+            },
+            "about" => self.about = reader.string(at),
+            "homepage" => self.homepage = reader.string(at),
+            "consent" => {
+                let words = [("opt-in", ToolDefault::OptIn), ("opt-out", ToolDefault::OptOut)];
+                self.consent = reader.word(at, &words).unwrap_or(ToolDefault::OptIn);
+            }
+            "destination" => match at.value {
+                DeValue::String(name) if !name.is_empty() => self.destination = Some(name.to_string()),
+                DeValue::Table(table) => self.inline = destination::parse(reader, at, table),
+                _ => reader.expected(
+                    at,
+                    "the name of a destination in the config, or a table with its url",
+                ),
+            },
+            "events" => terms.events = events::parse(reader, at).unwrap_or_default(),
+            "notice" => match at.value.as_str() {
+                Some("tool") => self.notice = Notice::ByTool,
+                _ => self.notice_text = reader.string(at),
+            },
+            "notice_required" => match at.value {
+                DeValue::Boolean(true) => self.notice = Notice::Required,
+                DeValue::Boolean(false) => {}
+                DeValue::String(word) if word == "tool" => self.notice = Notice::ByTool,
+                _ => reader.expected(at, "true, false or \"tool\""),
+            },
+            "opt_out_env" | "project_files" | "user_files" => opt_out::parse(
+                reader.document,
+                key,
+                at.line,
+                at.value,
+                &mut self.opt_outs,
+                &mut reader.mistakes,
+            ),
+            "identity" => terms.identity = terms::identity(reader, at),
+            "context" => terms.context = terms::facts(reader, at),
+            "ci" => terms.ci = terms::ci(reader, at),
+            "sample" => terms.sample = terms::sample(reader, at),
+            "max_per_day" => terms.max_per_day = reader.number(at, 1..=u64::from(u32::MAX)),
+            "privacy" => self.privacy = terms::privacy(reader, at),
+            "map" => self.map = map(reader, at).map(Arc::new),
+            "vocabulary" => {
+                let found = to_json(at.value).filter(serde_json::Value::is_object);
+                match found.map(serde_json::from_value) {
+                    Some(Ok(vocabulary)) => terms.vocabulary = Some(vocabulary),
+                    Some(Err(error)) => reader.say(at.line, format!("vocabulary: {error}")),
+                    None => reader.expected(at, "the tool's command tree, a table"),
+                }
+            }
+            unknown => reader.unknown("", unknown, at.line, KEYS),
         }
     }
 
@@ -216,93 +264,39 @@ impl Manifest {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_smallest_manifest_is_opt_in() {
-        let manifest = Manifest::parse("name = \"kedro\"\nevents = \"any\"\n").unwrap();
-        assert_eq!(
-            (manifest.name.as_str(), manifest.consent),
-            ("kedro", ToolDefault::OptIn)
-        );
-    }
-
-    #[test]
-    fn every_mistake_is_told_at_once_with_its_line() {
-        let text = "name = \"Kedro\"\ndestinaton = \"x\"\nconsent = true\nsample = 0.5\n[events.run]\nabout = \"x\"\n";
-        let mistakes: Vec<String> = Manifest::parse(text)
-            .unwrap_err()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        for expected in [
-            "line 1: name: expected a string like",
-            "line 2: destinaton: unknown key; did you mean destination?",
-            "line 3: consent: expected \"opt-in\" or \"opt-out\", found a boolean",
-            "line 4: sample: this version does not know this key yet",
-            "line 5: events: expected \"any\"",
-        ] {
-            assert!(
-                mistakes.iter().any(|m| m.starts_with(expected)),
-                "{expected} in {mistakes:#?}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_opt_outs_of_a_tool_are_read_and_their_mistakes_told() {
-        let text = |more: &str| format!("name = \"t\"\nevents = \"any\"\n{more}\n");
-        let good = "opt_out_env = [\"A_B\", { name = \"C\", unless = [\"1\"] }, { name = \"D\", equals = \"x\" }]\n\
-            project_files = [{ path = \".telemetry\", format = \"yaml\", key = \"consent\" }]\n\
-            user_files = [{ path = \"~/.dlt/config.toml\", format = \"toml\", key = \"runtime.dlthub_telemetry\" }]";
-        let opt_outs = Manifest::parse(&text(good)).unwrap().opt_outs;
-        assert_eq!((opt_outs.variables.len(), opt_outs.project_files.len()), (3, 1));
-        assert_eq!(opt_outs.user_files[0].key, ["runtime", "dlthub_telemetry"]);
-        for bad in [
-            "opt_out_env = \"A\"",
-            "opt_out_env = [3]",
-            "opt_out_env = [\"not a name\"]",
-            "opt_out_env = [{ name = \"DO_NOT_TRACK\", unless = [\"0\"] }]",
-            "opt_out_env = [{ name = \"DO_NOT_TRACK\", equals = \"1\" }]",
-            "opt_out_env = [{ name = \"A\", unless = [\"1\"], equals = \"1\" }]",
-            "opt_out_env = [{ name = \"A\", except = [\"1\"] }]",
-            "project_files = [{ path = \"/etc/x\", format = \"yaml\", key = \"k\" }]",
-            "project_files = [{ path = \"../x\", format = \"yaml\", key = \"k\" }]",
-            "project_files = [{ path = \"~/x\", format = \"yaml\", key = \"k\" }]",
-            "project_files = [{ path = \"x\", format = \"yaml\", key = \"a.b\" }]",
-            "project_files = [{ path = \"x\", format = \"json\", key = \"k\" }]",
-            "project_files = [{ path = \"x\", key = \"k\" }]",
-            "user_files = [{ path = \"/etc/x\", format = \"toml\", key = \"k\" }]",
-            "user_files = [{ path = \"~/../x\", format = \"toml\", key = \"k\" }]",
-            "user_files = [\"x\"]",
-        ] {
-            let mistakes = Manifest::parse(&text(bad)).unwrap_err();
-            assert_eq!((mistakes.len(), mistakes[0].line), (1, 3), "{bad}: {mistakes:?}");
-        }
-    }
-
-    #[test]
-    fn a_text_that_is_not_toml_says_where() {
-        let mistakes = Manifest::parse("name = \"x\"\nevents = \n").unwrap_err();
-        assert_eq!(mistakes[0].line, 2, "{mistakes:?}");
-    }
-
-    #[test]
-    fn a_tool_cannot_switch_itself_on_silently() {
-        let on = |more: &str| {
-            Manifest::parse(&format!(
-                "name = \"t\"\nevents = \"any\"\nconsent = \"opt-out\"\n{more}"
-            ))
-            .unwrap()
+/// Reads `[map]`.
+fn map<'d>(reader: &mut Reader<'_, 'd>, at: At<'_, 'd>) -> Option<Mapping> {
+    let table = reader.table(at, "a table: \"properties.is_ci_env\" = \"context.ci\"")?;
+    let entries = reader.entries("map", table);
+    let mut pairs = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        let constant = |value: &DeValue<'_>| {
+            let table = value.as_table().filter(|table| table.len() == 1)?;
+            to_json(table.get("value")?.get_ref())
         };
-        assert!(on("").may_register().is_err());
-        assert!(on("notice_required = \"tool\"").may_register().is_ok());
-        assert!(
-            on("notice_required = true\nnotice = \"we count\"")
-                .may_register()
-                .is_ok()
-        );
+        match (entry.value.as_str(), constant(entry.value)) {
+            (Some(path), _) => pairs.push((entry.name, Written::Path(path))),
+            (None, Some(value)) => pairs.push((entry.name, Written::Constant(value))),
+            (None, None) => {
+                // `properties.x = "…"` without quotes makes a table of `properties`.
+                reader.expected(
+                    entry.at(),
+                    "a source, or { value = … }; a target with dots stands in quotes",
+                );
+            }
+        }
+    }
+    match Mapping::new(pairs) {
+        Ok(mapping) => Some(mapping),
+        Err(errors) => {
+            for error in errors {
+                let line = entries.iter().find(|entry| entry.name == error.target);
+                reader.say(line.map_or(at.line, |entry| entry.line), error.to_string());
+            }
+            None
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,8 @@ use telemetry_protocol::consent::{Decision, Fact, Layer, ToolDefault, Verdict, d
 use crate::agreed::Agreed;
 use crate::consent_file::UserConsent;
 use crate::machine::Machine;
-use crate::manifest::{Manifest, Notice, Origin};
+use crate::manifest::terms::Sample;
+use crate::manifest::{Manifest, Notice, Origin, Terms};
 use crate::opt_out::{OptOuts, Variables};
 use crate::widens::{asks_again, widens};
 
@@ -32,6 +33,12 @@ pub struct Override {
     pub disabled: bool,
     /// An opt-out manifest becomes opt-in.
     pub opt_in: bool,
+    /// A notice has to be shown, whatever the manifest says.
+    pub notice: bool,
+    /// Keeps no more than this share.
+    pub sample: Option<Sample>,
+    /// Takes no more than so many a day.
+    pub max_per_day: Option<u64>,
 }
 
 /// Whose events of a tool may be taken and sent.
@@ -64,6 +71,12 @@ pub struct Tool {
     pub notice_missing: bool,
     /// What the manifest lets through beyond what this person agreed to, in words.
     pub wider: Vec<String>,
+    /// What its events are held against; without a manifest: every event, by the value rules.
+    pub terms: Arc<Terms>,
+    /// The share that is kept.
+    pub sample: Sample,
+    /// Events of one user and one day.
+    pub max_per_day: Option<u64>,
 }
 
 impl Tool {
@@ -246,8 +259,11 @@ fn resolve(parts: &Parts, name: &str) -> Tool {
         _ => Vec::new(),
     };
     let shown = parts.agreed.noticed.contains(name);
-    let unseen = manifest.is_some_and(|m| m.notice == Notice::Required) && !shown;
+    let required =
+        overriding.is_some_and(|o| o.notice) || manifest.is_some_and(|m| m.notice == Notice::Required);
+    let unseen = required && !shown;
     let unasked = !wider.is_empty() && manifest.is_some_and(asks_again);
+    let terms = registered.map_or_else(Arc::default, |r| Arc::clone(&r.manifest.terms));
     Tool {
         decision: decide(&facts, default, &default_source),
         facts,
@@ -257,6 +273,14 @@ fn resolve(parts: &Parts, name: &str) -> Tool {
         epoch: parts.epochs.get(name).copied().unwrap_or(1),
         notice_missing: unseen || unasked,
         wider,
+        sample: overriding
+            .and_then(|o| o.sample)
+            .map_or(terms.sample, |tighter| tighter.min(terms.sample)),
+        max_per_day: [terms.max_per_day, overriding.and_then(|o| o.max_per_day)]
+            .into_iter()
+            .flatten()
+            .min(),
+        terms,
     }
 }
 
@@ -295,7 +319,7 @@ mod tests {
         let tighter = Override {
             destination: Some("b".into()),
             opt_in: true,
-            disabled: false,
+            ..Override::default()
         };
         parts.overrides.insert("t".into(), tighter);
         let tool = Policy::new(parts.clone()).tool_with_rows("t");

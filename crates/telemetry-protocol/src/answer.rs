@@ -17,6 +17,8 @@ pub enum EventAnswer {
     Synced(Uuid),
     /// This (uid, tool, id) is queued or in the sent log.
     Duplicate(Uuid),
+    /// Not of the share that is kept; nothing was stored.
+    SampledOut(Uuid),
     /// Consent said no; nothing was stored.
     Declined {
         /// The layer, or `notice`, `ci`, `quota`, `redirected`.
@@ -44,6 +46,7 @@ impl EventAnswer {
             Self::Queued(id) => status(out, "queued", *id),
             Self::Synced(id) => status(out, "synced", *id),
             Self::Duplicate(id) => status(out, "duplicate", *id),
+            Self::SampledOut(id) => status(out, "sampled_out", *id),
             Self::Declined { by, source, id } => {
                 let mut line =
                     serde_json::json!({ "ok": true, "status": "declined", "by": by, "source": source });

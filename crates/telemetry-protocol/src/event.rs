@@ -68,6 +68,8 @@ pub struct Event<'a> {
     pub user: Option<Cow<'a, str>>,
     /// What the client's process saw of consent.
     pub consent: Option<Claim<'a>>,
+    /// The tool's user has it send elsewhere: the event is not for its maker.
+    pub redirected: bool,
     /// When to answer.
     pub ack: Ack,
 }
@@ -140,6 +142,7 @@ struct Fields<'a> {
     project: Option<&'a str>,
     user: Option<&'a str>,
     consent: Option<&'a str>,
+    redirected: Option<&'a str>,
     ack: Option<&'a str>,
 }
 
@@ -158,6 +161,7 @@ impl<'a> Fields<'a> {
                 "project" => &mut fields.project,
                 "user" => &mut fields.user,
                 "consent" => &mut fields.consent,
+                "redirected" => &mut fields.redirected,
                 "ack" => &mut fields.ack,
                 _ => continue,
             };
@@ -202,6 +206,7 @@ impl<'a> Event<'a> {
             project: bounded("project", fields.project, limits::MAX_KEY)?,
             user: bounded("user", fields.user, limits::MAX_KEY)?,
             consent: object("consent", fields.consent)?.map(claim).transpose()?,
+            redirected: fields.redirected.map_or(Ok(false), redirected)?,
             ack: fields.ack.map_or(Ok(Ack::default()), ack)?,
         })
     }
@@ -237,6 +242,14 @@ fn time(raw: &str) -> Result<EventTime<'_>, Rejected> {
             .map(EventTime::Millis)
             .map_err(|_| Rejected::key("time", TIME, Some(raw))),
         Some(_) => Err(Rejected::key("time", TIME, Some(raw))),
+    }
+}
+
+fn redirected(raw: &str) -> Result<bool, Rejected> {
+    match raw {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        raw => Err(Rejected::key("redirected", "true or false", Some(raw))),
     }
 }
 

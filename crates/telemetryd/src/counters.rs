@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use telemetry_policy::{Report, Why};
 use telemetry_protocol::reason::ErrorCode;
 
 /// One number.
@@ -27,6 +28,51 @@ impl Counter {
 /// What was declined, by layer.
 pub type Declined = BTreeMap<&'static str, u64>;
 
+/// What was taken out of one tool's events, as its manifest says (or the events themselves).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many values, by reason.
+    pub values: BTreeMap<&'static str, u64>,
+    /// The listed properties that came with a wrong type, as the manifest names them.
+    pub wrong: BTreeMap<String, u64>,
+    /// Events that the manifest does not list.
+    pub events: u64,
+}
+
+impl Removed {
+    fn add(&mut self, report: &Report) {
+        /// Names of one tool that are remembered (I6).
+        const NAMES: usize = 32;
+        for why in Why::ALL {
+            let count = report.count(why);
+            if count > 0 {
+                *self.values.entry(why.as_str()).or_default() += u64::from(count);
+            }
+        }
+        for removed in report
+            .names()
+            .iter()
+            .filter(|removed| removed.why == Why::WrongType)
+        {
+            if let Some(count) = self.wrong.get_mut(&removed.name) {
+                *count += 1;
+            } else if self.wrong.len() < NAMES {
+                self.wrong.insert(removed.name.clone(), 1);
+            }
+        }
+    }
+
+    fn sum(&mut self, other: &Self) {
+        self.events += other.events;
+        for (why, count) in &other.values {
+            *self.values.entry(why).or_default() += count;
+        }
+        for (name, count) in &other.wrong {
+            *self.wrong.entry(name.clone()).or_default() += count;
+        }
+    }
+}
+
 /// All counters.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -46,6 +92,7 @@ pub struct Counters {
     pub cancelled: Counter,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     declined: Mutex<BTreeMap<u32, BTreeMap<String, Declined>>>,
+    removed: Mutex<BTreeMap<u32, BTreeMap<String, Removed>>>,
 }
 
 impl Counters {
@@ -56,26 +103,35 @@ impl Counters {
         }
     }
 
-    /// Counts an event that consent declined. Tools are named by strangers, so their number is bounded, for each
-    /// user apart (I6, I13).
+    /// Counts an event that was declined.
     pub fn decline(&self, uid: u32, tool: &str, by: &'static str) {
-        /// Twice as many names as the queue would ever take of one user.
-        const TOOLS: usize = 128;
-        /// As many users as may be connected by default.
-        const USERS: usize = 1024;
-        let Ok(mut declined) = self.declined.lock() else {
-            return;
+        of(&self.declined, uid, tool, |counts| {
+            *counts.entry(by).or_default() += 1
+        });
+    }
+
+    /// Counts what was taken out of an event.
+    pub fn remove(&self, uid: u32, tool: &str, report: &Report) {
+        of(&self.removed, uid, tool, |removed| removed.add(report));
+    }
+
+    /// Counts an event that its tool's manifest does not list.
+    pub fn unlisted(&self, uid: u32, tool: &str) {
+        of(&self.removed, uid, tool, |removed| removed.events += 1);
+    }
+
+    /// What was taken out, by tool, of one uid or of all.
+    #[must_use]
+    pub fn removed(&self, whose: Option<u32>) -> BTreeMap<String, Removed> {
+        let mut sum: BTreeMap<String, Removed> = BTreeMap::new();
+        let Ok(removed) = self.removed.lock() else {
+            return sum;
         };
-        if declined.len() >= USERS && !declined.contains_key(&uid) {
-            return;
+        let theirs = removed.iter().filter(|(uid, _)| whose.is_none_or(|w| w == **uid));
+        for (tool, counts) in theirs.flat_map(|(_, tools)| tools) {
+            sum.entry(tool.clone()).or_default().sum(counts);
         }
-        let declined = declined.entry(uid).or_default();
-        let tools = declined.len();
-        if let Some(counts) = declined.get_mut(tool) {
-            *counts.entry(by).or_default() += 1;
-        } else if tools < TOOLS {
-            declined.insert(tool.to_owned(), BTreeMap::from([(by, 1)]));
-        }
+        sum
     }
 
     /// Refusals by code.
@@ -101,5 +157,31 @@ impl Counters {
             }
         }
         sum
+    }
+}
+
+/// Counts something of a user's tool. Tools are named by strangers, so their number is bounded, for each user apart
+/// (I6, I13).
+fn of<C: Default>(
+    counts: &Mutex<BTreeMap<u32, BTreeMap<String, C>>>,
+    uid: u32,
+    tool: &str,
+    count: impl FnOnce(&mut C),
+) {
+    /// Twice as many names as the queue would ever take of one user.
+    const TOOLS: usize = 128;
+    /// As many users as may be connected by default.
+    const USERS: usize = 1024;
+    let Ok(mut users) = counts.lock() else {
+        return;
+    };
+    if users.len() >= USERS && !users.contains_key(&uid) {
+        return;
+    }
+    let tools = users.entry(uid).or_default();
+    if let Some(counts) = tools.get_mut(tool) {
+        count(counts);
+    } else if tools.len() < TOOLS {
+        count(tools.entry(tool.to_owned()).or_default());
     }
 }

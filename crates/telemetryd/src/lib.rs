@@ -8,6 +8,7 @@ pub mod config;
 pub mod consent;
 pub mod control;
 pub mod counters;
+pub mod desk;
 pub mod failure;
 mod files;
 pub mod flush;

@@ -15,6 +15,7 @@ use crate::consent::{Consent, Known};
 use crate::control::tail::Tail;
 use crate::control::{ReloadRefused, ReloadRequest, Service};
 use crate::counters::Counters;
+use crate::desk::{Desk, Identity};
 use crate::failure::Failure;
 use crate::flush::trigger;
 use crate::phase::{Ender, Phase, reached};
@@ -137,6 +138,15 @@ async fn live(
             "consent was withdrawn while no daemon ran: rows erased"
         );
     }
+    // Somebody who names a state directory means it to last.
+    let named = world
+        .environment
+        .get(telemetry_protocol::place::STATE_DIR_VARIABLE);
+    let identity = Arc::new(Identity::open(&world.places, named.is_some()));
+    for (person, policy) in consent.changes().borrow().people() {
+        identity.withdrawn(person, policy);
+    }
+    let desk = Desk::open(&world.places, Arc::clone(&identity), &queue.books(None).await?);
     let (listener, bound) = socket::open(
         world.inherited.take(),
         &world.socket,
@@ -182,6 +192,7 @@ async fn live(
         socket: world.socket.clone(),
         moved: world.moved.clone(),
         open: opened.clone(),
+        identity: Arc::clone(&identity),
     });
     let connections = Arc::new(ingest::Shared::new(ingest::Parts {
         queue: queue.clone(),
@@ -192,6 +203,7 @@ async fn live(
         tail,
         settings: settings_reader,
         service,
+        desk: Arc::new(desk),
         uid: (world.places.mode == Mode::User).then_some(world.uid),
         open,
         seed: world.seed.rotate_left(32),
@@ -202,6 +214,7 @@ async fn live(
     let withdrawing = tokio::spawn(withdrawals(
         queue.clone(),
         Arc::clone(&consent),
+        identity,
         Arc::clone(&world.clock),
     ));
     let watching = tokio::spawn({
@@ -324,12 +337,15 @@ impl Keep<'_> {
 }
 
 /// Erases what was withdrawn whenever the policy changes, however it came about (I3).
-async fn withdrawals(queue: Queue, consent: Arc<Consent>, clock: Arc<dyn Clock>) {
+async fn withdrawals(queue: Queue, consent: Arc<Consent>, identity: Arc<Identity>, clock: Arc<dyn Clock>) {
     let mut changes = consent.changes();
     while changes.changed().await.is_ok() {
         let mut said = false;
         loop {
             let policies = Arc::clone(&changes.borrow_and_update());
+            for (person, policy) in policies.people() {
+                identity.withdrawn(person, policy);
+            }
             match crate::control::purge_withdrawn(&queue, &consent, &policies, clock.now()).await {
                 Ok(purged) => {
                     if purged.queued + purged.parked > 0 {

@@ -121,10 +121,7 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
 
 /// Past what stands between two things: space, commas, colons.
 fn between(bytes: &[u8], mut at: usize) -> usize {
-    while matches!(
-        bytes.get(at),
-        Some(b' ' | b'\t' | b'\r' | b'\n' | b',' | b':')
-    ) {
+    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\r' | b'\n' | b',' | b':')) {
         at += 1;
     }
     at
@@ -171,7 +168,12 @@ fn value_end(bytes: &[u8], from: usize) -> usize {
         }
         _ => {
             let plain = |byte: &&u8| !matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n');
-            from + bytes.get(from..).unwrap_or_default().iter().take_while(plain).count()
+            from + bytes
+                .get(from..)
+                .unwrap_or_default()
+                .iter()
+                .take_while(plain)
+                .count()
         }
     }
 }
@@ -223,7 +225,10 @@ mod tests {
         ];
         assert_eq!(found, expected.map(|(k, v)| (k.to_owned(), v)));
         assert_eq!(items("[ ]").count(), 0);
-        assert_eq!(items(found[0].1).collect::<Vec<_>>(), ["1", "\"x,]\"", "{\"b\":null}"]);
+        assert_eq!(
+            items(found[0].1).collect::<Vec<_>>(),
+            ["1", "\"x,]\"", "{\"b\":null}"]
+        );
     }
 
     proptest! {

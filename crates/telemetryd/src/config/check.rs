@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_delivery::{Auth, BatchLimits, Confirm, Destination, Retry};
+use telemetry_policy::manifest::terms::Sample;
 use telemetry_protocol::place::Mode;
 
 use super::checked::{Checked, Daemon, Defaults, Limits, Rate, ToolOverride, Unregistered};
@@ -251,6 +252,9 @@ impl Check<'_> {
             destination: destination.map(Arc::from),
             enabled: self.flag(&["tools", name, "enabled"]),
             opt_in: self.found(&["tools", name, "consent"]).is_some(),
+            notice: self.found(&["tools", name, "notice"]).is_some(),
+            sample: self.maybe_share(&["tools", name, "sample"]).and_then(Sample::of),
+            max_per_day: self.maybe_number(&["tools", name, "max_per_day"]),
         }
     }
 

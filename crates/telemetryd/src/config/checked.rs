@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_delivery::Destination;
+use telemetry_policy::manifest::terms::Sample;
 
 /// The checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,4 +96,10 @@ pub struct ToolOverride {
     pub enabled: bool,
     /// The tool is off until the user allows it, whatever its manifest says. It can only tighten.
     pub opt_in: bool,
+    /// The tool's notice has to be shown first, whatever its manifest says.
+    pub notice: bool,
+    /// Keeps no more than this share of the tool's events.
+    pub sample: Option<Sample>,
+    /// Takes no more of the tool's events, of one user and one day.
+    pub max_per_day: Option<u64>,
 }

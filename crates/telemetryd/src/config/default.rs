@@ -260,6 +260,16 @@ pub(super) const KEYS: &[Key] = &[
     key("tools.*.enabled", Takes::Flag, "true"),
     // It only tightens: a manifest's opt-in cannot be turned into opt-out from here.
     optional("tools.*.consent", words(&["opt-in"])),
+    // So do these.
+    optional("tools.*.notice", words(&["required"])),
+    optional("tools.*.sample", Takes::Share),
+    optional(
+        "tools.*.max_per_day",
+        Takes::Count {
+            least: 1,
+            most: u32::MAX as u64,
+        },
+    ),
 ];
 
 /// `limits.rate` in system mode: events a second and burst of one (uid, tool).

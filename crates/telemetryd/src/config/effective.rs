@@ -66,6 +66,20 @@ impl Check<'_> {
         self.read(key) == Some(Parsed::Flag(true))
     }
 
+    pub(super) fn maybe_number(&mut self, key: &[&str]) -> Option<u64> {
+        match self.read(key) {
+            Some(Parsed::Number(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn maybe_share(&mut self, key: &[&str]) -> Option<f64> {
+        match self.read(key) {
+            Some(Parsed::Share(share)) => Some(share),
+            _ => None,
+        }
+    }
+
     pub(super) fn word(&mut self, key: &[&str]) -> &'static str {
         match self.read(key) {
             Some(Parsed::Word(word)) => word,

@@ -26,18 +26,6 @@ const LATER: &[Later] = &[
         pattern: "gateway.proxy_hosts",
         harmless: &["[]"],
     },
-    Later {
-        pattern: "tools.*.notice",
-        harmless: &[],
-    },
-    Later {
-        pattern: "tools.*.sample",
-        harmless: &["1.0", "1"],
-    },
-    Later {
-        pattern: "tools.*.max_per_day",
-        harmless: &[],
-    },
 ];
 
 /// The entry of the key at `path`, if it is one for later.

@@ -21,6 +21,8 @@ pub(super) enum Takes {
     Size { least: u64, most: u64 },
     /// A whole number within bounds.
     Count { least: u64, most: u64 },
+    /// A share between 0 and 1.
+    Share,
     /// `true` or `false`.
     Flag,
     /// One of these words.
@@ -50,6 +52,7 @@ pub(super) enum Parsed {
     Duration(Option<Duration>),
     /// A size or a count.
     Number(u64),
+    Share(f64),
     Flag(bool),
     Word(&'static str),
     Text(String),
@@ -103,6 +106,7 @@ impl Takes {
                 format!("a size from {least} to {most}, written like \"64KiB\"")
             }
             Self::Count { least, most } => format!("a whole number from {least} to {most}"),
+            Self::Share => "a share from 0.0 to 1.0".to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Word { now: [only] } => format!("\"{only}\""),
             Self::Word { now } => {
@@ -154,6 +158,14 @@ impl Takes {
                 .and_then(|count| u64::try_from(count).ok())
                 .filter(|count| (least..=most).contains(count))
                 .map(Parsed::Number),
+            Self::Share => match &found.value {
+                toml::Value::Float(share) => Some(*share),
+                toml::Value::Integer(0) => Some(0.0),
+                toml::Value::Integer(1) => Some(1.0),
+                _ => None,
+            }
+            .filter(|share| (0.0..=1.0).contains(share))
+            .map(Parsed::Share),
             Self::Flag => found.value.as_bool().map(Parsed::Flag),
             Self::Word { now } => now
                 .iter()

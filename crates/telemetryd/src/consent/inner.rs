@@ -71,6 +71,9 @@ impl Inner {
                     destination,
                     disabled,
                     opt_in,
+                    notice: tool.notice,
+                    sample: tool.sample,
+                    max_per_day: tool.max_per_day,
                 },
             )
         });

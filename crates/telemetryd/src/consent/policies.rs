@@ -15,6 +15,11 @@ pub struct Policies {
 }
 
 impl Policies {
+    /// Everybody's; a user's daemon has one person, who is 0.
+    pub fn people(&self) -> impl Iterator<Item = (u32, &Policy)> {
+        self.people.iter().map(|(uid, policy)| (*uid, &**policy))
+    }
+
     /// The policy of `uid`, where it is at hand.
     #[must_use]
     pub fn of(&self, uid: u32) -> Option<&Arc<Policy>> {

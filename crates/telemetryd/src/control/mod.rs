@@ -34,6 +34,7 @@ use crate::config::{Checked, Loaded, Places, Problems};
 use crate::consent::Consent;
 use crate::consent::manifests::ManifestProblem;
 use crate::counters::Counters;
+use crate::desk::Identity;
 use crate::flush;
 use crate::ingest::{Answers, Ended, Peer};
 use crate::phase::{Ender, PhaseReader};
@@ -89,6 +90,8 @@ pub struct Service {
     pub socket: PathBuf,
     /// How many connections are open.
     pub open: watch::Receiver<usize>,
+    /// What stands for users.
+    pub identity: Arc<Identity>,
     /// State lies somewhere else than asked for, and why.
     pub moved: Option<String>,
 }

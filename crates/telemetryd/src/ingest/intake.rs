@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 
 use serde_json::json;
-use telemetry_policy::{Admission, Policy, admit};
+use telemetry_policy::redact::Subject;
+use telemetry_policy::{Admission, Occasion, Policy, Report, admit};
 use telemetry_protocol::answer::{self, EventAnswer};
 use telemetry_protocol::event::{Ack, Event, Rejected};
 use telemetry_protocol::json as wire;
@@ -42,6 +43,9 @@ pub(super) struct Intake<'s> {
     lanes: Vec<Arc<Lane>>,
     members: Vec<wire::Member>,
     project: Option<Project>,
+    /// Who the strings are about, and what was taken out of the last event.
+    subject: Subject,
+    report: Report,
 }
 
 /// The last event's tool, project and epoch, and their hash.
@@ -115,6 +119,8 @@ impl<'s> Intake<'s> {
             lanes: Vec::new(),
             members: Vec::new(),
             project: None,
+            subject: shared.desk.subject(peer.uid),
+            report: Report::default(),
         }
     }
 
@@ -199,13 +205,49 @@ impl<'s> Intake<'s> {
                 return self.refuse(reading, answer, event.ack);
             }
         }
+        let make = || {
+            shared
+                .ids
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .make(reading.at)
+        };
+        let id = event.id.unwrap_or_else(make);
         let from = reading.append.arena.len();
-        match admit(
+        let occasion = Occasion {
+            id: id.into_bytes(),
+            received_ms: reading.at.wall_ms,
+            subject: &self.subject,
+            machine: shared.desk.machine(),
+        };
+        let admission = admit(
             event,
             reading.policy,
-            reading.at.wall_ms,
+            &occasion,
+            &mut shared.desk.keeper(uid, reading.at),
+            &mut self.report,
             &mut reading.append.arena,
-        ) {
+        );
+        match admission {
+            Admission::UnlistedEvent { source } => {
+                shared.counters.unlisted(uid, event.tool);
+                shared.tail.say(uid, event.tool, "refused", reading.at.wall_ms, || {
+                    json!({ "error": ErrorCode::NotAllowed.as_str(), "event": event.event, "source": source })
+                });
+                let message = format!("event: is not among those that {source} lists");
+                let answer = EventAnswer::Error {
+                    code: ErrorCode::NotAllowed,
+                    message,
+                    id: event.id,
+                };
+                self.refuse(reading, answer, event.ack);
+            }
+            Admission::SampledOut => {
+                shared.counters.decline(uid, event.tool, "sample");
+                if event.ack != Ack::None {
+                    reading.ready(EventAnswer::SampledOut(id));
+                }
+            }
             Admission::UnknownTool => {
                 let message =
                     "tool: has no manifest here (defaults.unregistered_tools = \"refuse\")".to_owned();
@@ -234,14 +276,9 @@ impl<'s> Intake<'s> {
                 }
             }
             Admission::Admitted { destination, epoch } => {
-                let make = || {
-                    shared
-                        .ids
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .make(reading.at)
-                };
-                let id = event.id.unwrap_or_else(make);
+                if !self.report.is_empty() {
+                    shared.counters.remove(uid, event.tool, &self.report);
+                }
                 reading.append.events.push(NewEvent {
                     lane: self.lane(event.tool, &destination),
                     id: id.into_bytes(),
@@ -254,7 +291,7 @@ impl<'s> Intake<'s> {
                     Box::new(Watched {
                         tool: event.tool.into(),
                         at_ms: reading.at.wall_ms,
-                        line: json!({ "event": event.event, "id": id.to_string(), "destination": &*destination }),
+                        line: watched(event, id, &destination, &self.report),
                     })
                 });
                 reading.slots.push(Slot::Event(id, event.ack, watched));
@@ -310,4 +347,24 @@ impl<'s> Intake<'s> {
         self.lanes.push(Arc::clone(&lane));
         lane
     }
+}
+
+/// What a watcher is shown of an event that was taken, with what was taken out of it.
+fn watched(event: &Event<'_>, id: Uuid, destination: &str, report: &Report) -> serde_json::Value {
+    let mut line = json!({ "event": event.event, "id": id.to_string(), "destination": destination });
+    if !report.is_empty() {
+        let removed = report.names().iter().map(|removed| {
+            let mut one = json!({ "name": removed.name, "why": removed.why.as_str() });
+            if let Some((expected, found)) = removed.expected {
+                one["expected"] = expected.into();
+                one["found"] = found.into();
+            }
+            one
+        });
+        line["removed"] = removed.collect();
+    }
+    if report.masked > 0 {
+        line["masked"] = report.masked.into();
+    }
+    line
 }

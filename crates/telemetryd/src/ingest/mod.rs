@@ -39,6 +39,7 @@ use crate::consent::Consent;
 use crate::control::Service;
 use crate::control::tail::Tail;
 use crate::counters::Counters;
+use crate::desk::Desk;
 use crate::phase::{Phase, PhaseReader};
 
 /// After a failed accept (no file descriptors left), the next try waits so long, or until somebody leaves.
@@ -74,6 +75,8 @@ pub struct Shared {
     pub settings: watch::Receiver<Arc<Checked>>,
     /// Answers control requests.
     pub service: Arc<Service>,
+    /// What the policy's door asks for.
+    pub desk: Arc<Desk>,
     /// The user whose daemon this is; `None`: everybody's.
     pub uid: Option<u32>,
     /// How many connections are open, for who waits for none.
@@ -95,6 +98,7 @@ pub struct Parts {
     pub tail: Tail,
     pub settings: watch::Receiver<Arc<Checked>>,
     pub service: Arc<Service>,
+    pub desk: Arc<Desk>,
     pub uid: Option<u32>,
     pub open: watch::Sender<usize>,
     /// Event ids come from it (I9).
@@ -114,6 +118,7 @@ impl Shared {
             tail,
             settings,
             service,
+            desk,
             uid,
             open,
             seed,
@@ -128,6 +133,7 @@ impl Shared {
             tail,
             settings,
             service,
+            desk,
             uid,
             open,
             ids,

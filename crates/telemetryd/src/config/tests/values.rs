@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use telemetry_policy::manifest::terms::Sample;
+
 use super::*;
 
 #[test]
@@ -128,7 +130,8 @@ fn a_rate_has_both_of_its_numbers() {
 #[test]
 fn tools_are_overruled_only_to_tighten() {
     let text = format!(
-        "[tools.kedro]\nenabled = false\n[tools.dlt]\nconsent = \"opt-in\"\ndestination = \"default\"\n{}",
+        "[tools.kedro]\nenabled = false\n[tools.dlt]\nconsent = \"opt-in\"\ndestination = \"default\"\n\
+         notice = \"required\"\nsample = 0.5\nmax_per_day = 5000\n{}",
         destination("")
     );
     let tools = House::with(&text).checked().tools;
@@ -137,7 +140,10 @@ fn tools_are_overruled_only_to_tighten() {
         ToolOverride {
             destination: None,
             enabled: false,
-            opt_in: false
+            opt_in: false,
+            notice: false,
+            sample: None,
+            max_per_day: None,
         }
     );
     assert_eq!(
@@ -145,13 +151,18 @@ fn tools_are_overruled_only_to_tighten() {
         ToolOverride {
             destination: Some("default".into()),
             enabled: true,
-            opt_in: true
+            opt_in: true,
+            notice: true,
+            sample: Sample::of(0.5),
+            max_per_day: Some(5000),
         }
     );
     assert!(
         problems_of("[tools.dlt]\nconsent = \"opt-out\"")
             .contains("found \"opt-out\", allowed is \"opt-in\"")
     );
+    assert!(problems_of("[tools.dlt]\nsample = 1.5").contains("allowed is a share from 0.0 to 1.0"));
+    assert!(problems_of("[tools.dlt]\nnotice = \"none\"").contains("allowed is \"required\""));
 }
 
 #[test]

@@ -1,0 +1,347 @@
+//! The secrets behind the pseudonyms: 32 random bytes for each user and tool, made when the tool's first event is
+//! admitted and never before, kept in one file a machine (TOOLS.md, "Identity").
+//!
+//! The file is named by a digest of the machine's id: on a cloned machine, or in a home that two machines share, the
+//! other one's file is not ours. In a container whose state does not last, and where the file cannot be written,
+//! there is a secret for hashes alone, forgotten with the daemon; then nothing stands for the user.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+use telemetry_policy::Policy;
+use telemetry_policy::Reach;
+use telemetry_policy::pseudonym::{Pseudonyms, Secret};
+use tracing::warn;
+
+use crate::config::{Mode, Places};
+
+/// Users whose secrets are at hand (I6); past it all are read again.
+const USERS: usize = 1024;
+/// Tools of one user that can have secrets (I6): four times as many as may have rows.
+const TOOLS: usize = 256;
+
+/// What stands for the user of one tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Id {
+    /// The tool.
+    pub tool: String,
+    /// Its `anonymous_id` for this user on this machine, where the tool gives no key of its own.
+    pub anonymous_id: String,
+}
+
+/// Where secrets are kept.
+#[derive(Debug)]
+pub struct Identity {
+    directory: PathBuf,
+    file: String,
+    mode: Mode,
+    lasting: bool,
+    secrets: Mutex<Secrets>,
+}
+
+/// The secrets that are at hand.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    users: HashMap<u32, BTreeMap<String, Pseudonyms>>,
+}
+
+impl Identity {
+    /// Reads nothing yet. `explicit`: somebody named the state directory, and by that says that it lasts.
+    #[must_use]
+    pub fn open(places: &Places, explicit: bool) -> Self {
+        Self {
+            directory: places.state.join("identity"),
+            file: format!("{}.json", machine()),
+            mode: places.mode,
+            lasting: explicit || lasts(&places.state),
+            secrets: Mutex::default(),
+        }
+    }
+
+    /// Whether what stands for a user today will stand for it tomorrow.
+    #[must_use]
+    pub fn lasting(&self) -> bool {
+        self.lasting
+    }
+
+    /// The secrets, for as long as the guard is held.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Secrets> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What stands for this user, of one tool or of all that have something. Makes nothing.
+    #[must_use]
+    pub fn known(&self, uid: u32, tool: Option<&str>) -> Vec<Id> {
+        let mut secrets = self.lock();
+        let user = secrets.user(self, uid);
+        user.iter_mut()
+            .filter(|(name, secret)| secret.lasting() && tool.is_none_or(|tool| tool == *name))
+            .map(|(name, secret)| Id {
+                tool: name.clone(),
+                anonymous_id: secret.user(None).to_owned(),
+            })
+            .collect()
+    }
+
+    /// Forgets the secrets of one tool of this user, or of all: what was sent cannot be joined with what will be.
+    /// Returns what stood for the user until now.
+    ///
+    /// # Errors
+    /// When the file cannot be replaced; the secrets are then gone from memory, and the next daemon finds them again.
+    pub fn forget(&self, uid: u32, tool: Option<&str>) -> std::io::Result<Vec<Id>> {
+        let forgotten = self.known(uid, tool);
+        let mut secrets = self.lock();
+        let person = self.person(uid);
+        let user = secrets.user(self, uid);
+        let before = user.len();
+        user.retain(|name, _| tool.is_some_and(|tool| tool != name));
+        if user.len() == before {
+            return Ok(forgotten);
+        }
+        let kept = serialized(user);
+        if kept.is_empty() {
+            match std::fs::remove_file(self.path(person)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        } else {
+            self.save(person, &kept)?;
+        }
+        Ok(forgotten)
+    }
+
+    /// Forgets the secrets of every tool that nobody may send for any more: a new consent begins anew.
+    pub fn withdrawn(&self, person: u32, policy: &Policy) {
+        let known: Vec<String> = self.lock().user(self, person).keys().cloned().collect();
+        for tool in known {
+            if policy.tool_with_rows(&tool).reach() == Reach::Nobody
+                && let Err(error) = self.forget(person, Some(&tool))
+            {
+                warn!(%error, tool, "cannot forget the identity of a tool whose consent was withdrawn");
+            }
+        }
+    }
+
+    /// A user's daemon has one person, whoever connects to it.
+    const fn person(&self, uid: u32) -> u32 {
+        match self.mode {
+            Mode::User => 0,
+            Mode::System => uid,
+        }
+    }
+
+    fn path(&self, person: u32) -> PathBuf {
+        match self.mode {
+            Mode::User => self.directory.join(&self.file),
+            Mode::System => self.directory.join(person.to_string()).join(&self.file),
+        }
+    }
+
+    fn save(&self, person: u32, secrets: &BTreeMap<&str, String>) -> std::io::Result<()> {
+        let text = serde_json::to_vec(secrets).map_err(std::io::Error::other)?;
+        crate::files::replace(&self.path(person), &text)
+    }
+}
+
+impl Secrets {
+    /// What stands for things of this user and tool. Makes the secret where there is none.
+    pub(super) fn of(&mut self, identity: &Identity, uid: u32, tool: &str) -> &mut Pseudonyms {
+        let user = self.user(identity, uid);
+        if !user.contains_key(tool) {
+            if user.len() >= TOOLS {
+                // Of tools that were never heard of again; theirs are made anew.
+                user.pop_first();
+            }
+            user.insert(tool.to_owned(), Pseudonyms::new(random(), identity.lasting));
+            if identity.lasting
+                && let Err(error) = identity.save(identity.person(uid), &serialized(user))
+            {
+                warn!(%error, "cannot keep the secret of a tool's pseudonyms; its events go without a user's");
+                user.insert(tool.to_owned(), Pseudonyms::new(random(), false));
+            }
+        }
+        user.entry(tool.to_owned())
+            .or_insert_with(|| Pseudonyms::new(random(), false))
+    }
+
+    fn user(&mut self, identity: &Identity, uid: u32) -> &mut BTreeMap<String, Pseudonyms> {
+        let person = identity.person(uid);
+        if self.users.len() >= USERS && !self.users.contains_key(&person) {
+            self.users.clear();
+        }
+        self.users
+            .entry(person)
+            .or_insert_with(|| match identity.lasting {
+                true => read(&identity.path(person)),
+                false => BTreeMap::new(),
+            })
+    }
+}
+
+/// What a file keeps. What cannot be read is made anew: an id that nobody knows any more harms nobody.
+fn read(path: &Path) -> BTreeMap<String, Pseudonyms> {
+    let kept: BTreeMap<String, String> = std::fs::read(path)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    kept.into_iter()
+        .filter_map(|(tool, text)| Some((tool, Pseudonyms::new(unhex(&text)?, true))))
+        .collect()
+}
+
+fn serialized(user: &BTreeMap<String, Pseudonyms>) -> BTreeMap<&str, String> {
+    let lasting = user.iter().filter(|(_, secret)| secret.lasting());
+    lasting
+        .map(|(tool, secret)| (tool.as_str(), secret.kept()))
+        .collect()
+}
+
+fn unhex(text: &str) -> Option<Secret> {
+    let mut secret = Secret::default();
+    if text.len() != 2 * secret.len() || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in secret.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(secret)
+}
+
+/// 32 bytes that nobody can guess, from the system's generator (its 6 fixed bits of 128 spread by SHA-256).
+fn random() -> Secret {
+    let mut hash = Sha256::new();
+    for _ in 0..3 {
+        hash.update(uuid::Uuid::new_v4().as_bytes());
+    }
+    hash.finalize().into()
+}
+
+/// Which machine this is, in 32 digits from which nobody learns its id (machine-id(5) asks for that). Machines
+/// without one (macOS) all have the same; there a shared home is not noticed.
+fn machine() -> String {
+    let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
+        .into_iter()
+        .find_map(|path| {
+            std::fs::read_to_string(path)
+                .ok()
+                .filter(|id| id.trim().len() == 32)
+        });
+    let digest = Sha256::new()
+        .chain_update(b"telemetryd machine 1\0")
+        .chain_update(id.as_deref().unwrap_or_default().trim())
+        .finalize();
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether what is written here is there tomorrow: not in memory, and not in the writable layer of a container.
+#[cfg(target_os = "linux")]
+fn lasts(state: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    /// `TMPFS_MAGIC` and `RAMFS_MAGIC`, statfs(2).
+    const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
+    let existing = state.ancestors().find(|path| path.exists()).unwrap_or(state);
+    let kind = rustix::fs::statfs(existing)
+        .ok()
+        .and_then(|found| u32::try_from(found.f_type & 0xFFFF_FFFF).ok());
+    if kind.is_some_and(|kind| IN_MEMORY.contains(&kind)) {
+        return false;
+    }
+    // Docker and Podman leave these; what is on a volume is on another device than the root.
+    let container = ["/.dockerenv", "/run/.containerenv"]
+        .iter()
+        .any(|path| Path::new(path).exists());
+    let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
+    !container || device(existing) != device(Path::new("/"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lasts(_: &Path) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(state: &Path, file: &str, lasting: bool) -> Identity {
+        Identity {
+            directory: state.join("identity"),
+            file: file.to_owned(),
+            mode: Mode::User,
+            lasting,
+            secrets: Mutex::default(),
+        }
+    }
+
+    fn user(identity: &Identity, tool: &str) -> String {
+        identity.lock().of(identity, 1000, tool).user(None).to_owned()
+    }
+
+    #[test]
+    fn a_secret_is_made_late_and_lasts_until_it_is_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        let open = || identity(home.path(), "m.json", true);
+        let first = open();
+        assert!(first.known(1000, None).is_empty());
+        assert!(!first.path(0).exists(), "nobody asked for one");
+        let (a, b) = (user(&first, "a"), user(&first, "b"));
+        assert_ne!(a, b);
+        let again = open();
+        assert_eq!((user(&again, "a"), user(&again, "b")), (a.clone(), b.clone()));
+        let forgotten = again.forget(1000, Some("a")).unwrap();
+        assert_eq!(
+            forgotten,
+            [Id {
+                tool: "a".into(),
+                anonymous_id: a.clone()
+            }]
+        );
+        let third = open();
+        assert_eq!(third.known(1000, None).len(), 1);
+        assert_ne!(user(&third, "a"), a);
+        assert_eq!(user(&third, "b"), b);
+        third.forget(1000, None).unwrap();
+        assert!(!third.path(0).exists());
+    }
+
+    #[test]
+    fn another_machine_over_the_same_state_has_its_own() {
+        let home = tempfile::tempdir().unwrap();
+        let (one, other) = (
+            identity(home.path(), "m1.json", true),
+            identity(home.path(), "m2.json", true),
+        );
+        assert_ne!(user(&one, "t"), user(&other, "t"));
+    }
+
+    #[test]
+    fn what_does_not_last_stands_for_nobody_and_is_written_nowhere() {
+        let home = tempfile::tempdir().unwrap();
+        let passing = identity(home.path(), "m.json", false);
+        assert!(!passing.lock().of(&passing, 1000, "t").lasting());
+        assert!(passing.known(1000, None).is_empty());
+        assert!(!home.path().join("identity").exists());
+    }
+
+    #[test]
+    fn a_withdrawal_makes_the_next_consent_begin_anew() {
+        use telemetry_policy::UserConsent;
+        use telemetry_policy::policy::Parts;
+        let home = tempfile::tempdir().unwrap();
+        let identity = identity(home.path(), "m.json", true);
+        let policy = |word: &str| {
+            let user = UserConsent::parse("c", &format!("[tools]\nt = {word}"));
+            Policy::new(Parts {
+                user,
+                ..Parts::default()
+            })
+        };
+        let before = user(&identity, "t");
+        identity.withdrawn(0, &policy("true"));
+        assert_eq!(user(&identity, "t"), before);
+        identity.withdrawn(0, &policy("false"));
+        assert_ne!(user(&identity, "t"), before);
+    }
+}
