@@ -26,6 +26,7 @@ mod consent;
 mod ctl;
 #[cfg(target_os = "linux")]
 mod opt_outs;
+mod tools;
 
 mod disk;
 mod faults;

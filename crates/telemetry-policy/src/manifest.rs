@@ -8,6 +8,7 @@ pub mod destination;
 pub mod events;
 pub mod property;
 mod reader;
+mod spec;
 pub mod terms;
 
 use std::sync::Arc;

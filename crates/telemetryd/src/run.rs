@@ -343,11 +343,11 @@ async fn withdrawals(queue: Queue, consent: Arc<Consent>, identity: Arc<Identity
         let mut said = false;
         loop {
             let policies = Arc::clone(&changes.borrow_and_update());
-            for (person, policy) in policies.people() {
-                identity.withdrawn(person, policy);
-            }
             match crate::control::purge_withdrawn(&queue, &consent, &policies, clock.now()).await {
                 Ok(purged) => {
+                    for (person, policy) in policies.people() {
+                        identity.withdrawn(person, policy);
+                    }
                     if purged.queued + purged.parked > 0 {
                         info!(
                             rows = purged.queued + purged.parked,

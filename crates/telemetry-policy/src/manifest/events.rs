@@ -2,8 +2,9 @@
 
 use toml::de::DeValue;
 
-use super::property::{self, Pattern, Table};
+use super::property::{Pattern, Table};
 use super::reader::{At, Reader};
+use super::spec;
 
 /// Events of one manifest (I6).
 const MAX_EVENTS: usize = 1024;
@@ -134,7 +135,7 @@ fn event<'d>(reader: &mut Reader<'_, 'd>, at: At<'_, 'd>) -> Option<Event> {
                 let Some(listed) = reader.table(below, "\"any\" or a table of properties") else {
                     continue;
                 };
-                event.properties = Properties::Listed(property::table(reader, below.path, listed, 1));
+                event.properties = Properties::Listed(spec::table(reader, below.path, listed, 1));
             }
             other => reader.unknown(at.path, other, entry.line, &["about", "properties"]),
         }

@@ -126,6 +126,7 @@ impl Service {
     fn tool_states(&self, books: &[Book], caller: Caller) -> Vec<Value> {
         let policy = self.consent.of(caller.uid);
         let declined = self.counters.declined(caller.whose);
+        let removed = self.counters.removed(caller.whose);
         let named = policy.tools().map(|(name, _)| name.to_owned());
         let names: BTreeSet<String> = named
             .chain(books.iter().map(|book| book.lane.tool.to_string()))
@@ -155,6 +156,9 @@ impl Service {
                     ("lost", sum(|book| book.lost)),
                 ]),
                 "declined": declined.get(name).map_or_else(Map::new, counts),
+                "removed": removed.get(name).map_or_else(Map::new, |removed| counts(&removed.values)),
+                "wrong_types": removed.get(name).map_or_else(|| json!({}), |removed| json!(removed.wrong)),
+                "unlisted_events": removed.get(name).map_or(0, |removed| removed.events),
             })
         };
         names.iter().map(one).collect()

@@ -60,9 +60,6 @@ fn what_is_not_there_yet_is_said_and_never_ignored() {
         "[gateway]\nkeys = { mykey = \"dlt\" }",
         "[gateway]\nkeys = { mykey = { tool = \"kedro\" } }",
         "[gateway]\nproxy_hosts = [\"192.0.2.1:8000\"]",
-        "[tools.kedro]\nsample = 0.5",
-        "[tools.kedro]\nnotice = \"x\"",
-        "[tools.kedro]\nmax_per_day = 10",
     ] {
         assert!(
             problems_of(text).contains("not supported by this version yet"),
@@ -73,8 +70,7 @@ fn what_is_not_there_yet_is_said_and_never_ignored() {
 
 #[test]
 fn what_is_not_there_yet_may_be_set_to_what_happens_anyway() {
-    House::with("[gateway]\nlisten = \"off\"\nkeys = {}\nproxy_hosts = []\n[tools.kedro]\nsample = 1.0")
-        .loaded();
+    House::with("[gateway]\nlisten = \"off\"\nkeys = {}\nproxy_hosts = []").loaded();
 }
 
 #[test]

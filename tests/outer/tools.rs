@@ -1,0 +1,125 @@
+//! What a manifest says is what arrives: typed properties, identity, context, sample and quota, through the whole way.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use telemetry_testkit::sink::Script;
+use telemetry_testkit::{DEADLINE, Daemon, Heard, Home, eventually};
+
+use crate::stage::{TOLD, TOOL, ask, destination, endpoint, id, list, status};
+
+const LISTED: &str = r#"
+consent = "opt-out"
+[events."CLI command"]
+properties.command = { type = "string", mask = "command" }
+properties.nodes = "integer"
+properties.share = "number"
+properties.quick = "boolean"
+properties.level = { type = "string", enum = ["low", "high"], else = "other" }
+properties.pipeline = { type = "string", hash = true }
+properties.secret = { type = "string", drop = true }
+properties.steps = { type = "array", items = { type = "string", max = 4 }, max_items = 2 }
+properties.extra = { type = "object", properties = { n = "integer" } }
+properties."count.*" = { type = "integer", keys = { prefix = ["kedro."], else = "custom" } }
+"#;
+
+/// A home where `demo` has this manifest.
+fn home(manifest: &str) -> Home {
+    let home = Home::new();
+    home.write_manifest(TOOL, &format!("name = \"{TOOL}\"\n{manifest}"));
+    home
+}
+
+/// What arrives of these events, in order.
+fn arrived(manifest: &str, events: &[Value]) -> Vec<Value> {
+    let endpoint = endpoint(Script::default());
+    let daemon = Daemon::start(&home(manifest), &destination(&endpoint.url(), TOLD));
+    for event in events {
+        let answer = ask(&daemon, event);
+        assert_eq!(answer["status"], "queued", "{answer}");
+    }
+    ask(
+        &daemon,
+        &json!({"op": "flush", "wait": true, "timeout_ms": 15_000}),
+    );
+    endpoint.wait_for_events(events.len());
+    endpoint.events()
+}
+
+#[test]
+fn what_the_manifest_does_not_list_does_not_arrive() {
+    let event = json!({
+        "tool": TOOL, "event": "CLI command", "id": id(1), "version": "1.2",
+        "properties": {
+            "command": "demo run --env=/home/alice/x", "nodes": 3, "share": 1e-3, "quick": true, "level": "mine",
+            "pipeline": "customers", "secret": "s3cret", "steps": ["one", "threee", "four"],
+            "extra": {"n": 1, "free": "text"}, "count.kedro.x": 2, "count.a": 3, "count.b": 4, "unlisted": "u",
+        },
+        "context": {"ci": false, "os": {"name": "mine"}, "runtime": {"name": "python", "free": 1}, "whatever": "text"},
+    });
+    let found = &arrived(LISTED, &[event])[0];
+    let properties = &found["properties"];
+    assert_eq!(
+        *properties,
+        json!({
+            "command": "demo run *****", "nodes": 3, "share": 1e-3, "quick": true, "level": "other",
+            "pipeline": properties["pipeline"], "steps": ["one", "thre"], "extra": {"n": 1},
+            "count.kedro.x": 2, "count.custom": 7,
+        })
+    );
+    let hash = properties["pipeline"].as_str().unwrap();
+    assert!(
+        hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit()),
+        "{hash}"
+    );
+    let context = &found["context"];
+    assert_eq!(
+        (&context["ci"], &context["runtime"]),
+        (&json!(false), &json!({"name": "python"}))
+    );
+    assert_eq!(context["os"]["name"], std::env::consts::OS);
+    assert!(
+        context["cpu"].is_u64() && context["arch"].is_string() && context["whatever"].is_null(),
+        "{context}"
+    );
+    assert_eq!(found["anonymous_id"].as_str().map(str::len), Some(36));
+}
+
+#[test]
+fn a_wrong_type_is_removed_and_counted_and_its_author_is_told() {
+    let endpoint = endpoint(Script::default());
+    let home = home(LISTED);
+    let daemon = Daemon::start(&home, &destination(&endpoint.url(), TOLD));
+    let mut watcher = daemon.connect();
+    watcher.send(&json!({"op": "tail"}));
+    let wrong = json!({"tool": TOOL, "event": "CLI command", "properties": {"nodes": "three", "x": 1}});
+    let line = eventually("the watcher is there and hears", DEADLINE, || {
+        assert_eq!(ask(&daemon, &wrong)["status"], "queued");
+        match watcher.hear(Duration::from_millis(50)) {
+            Heard::Line(line) => serde_json::from_str::<Value>(&line).ok(),
+            _ => None,
+        }
+    });
+    assert_eq!(line["what"], "accepted", "{line}");
+    assert_eq!(
+        line["removed"],
+        json!([
+            {"name": "properties.nodes", "why": "wrong_type", "expected": "integer", "found": "a string"},
+            {"name": "properties.x", "why": "unlisted"},
+        ])
+    );
+    let tool = status(&daemon)["tools"][0].clone();
+    assert!(tool["removed"]["wrong_type"].as_u64() >= Some(1), "{tool}");
+    assert!(
+        tool["wrong_types"]["properties.nodes"].as_u64() >= Some(1),
+        "{tool}"
+    );
+    let refused = ask(&daemon, &json!({"tool": TOOL, "event": "another"}));
+    assert_eq!(refused["error"], "not_allowed", "{refused}");
+    assert_eq!(status(&daemon)["tools"][0]["unlisted_events"], 1);
+    assert!(
+        list(&daemon, &json!({"op": "queue", "action": "list"}))
+            .iter()
+            .all(|row| row["event"] != "another")
+    );
+}
