@@ -71,6 +71,7 @@ def test_numbers_booleans_enum_values_and_masked_commands_wait_and_nothing_else(
     assert before <= event["time"] <= time.time_ns() // 1_000_000
     (path,) = home.state.glob("spool/*.ndjson")
     assert path.name == f"{event['id']}.mytool.ndjson"
+    assert (home.state / "spool/mytool.toml").read_text() == MANIFEST, "what it is judged by"
     assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
 
 

@@ -36,7 +36,7 @@ def test_a_projects_denial_is_told_once_and_erases_what_is_queued_of_it(home: Ho
     project = home.root / "home/shop"
     project.mkdir()
     with Daemon(home) as daemon:
-        mine = Telemetry("mytool", project="shop", project_dir=project)
+        mine = Telemetry("mytool", project_dir=project)
         assert mine.event("ran") and Telemetry("mytool", project="other").event("ran")
         waits_for(lambda: daemon.ask(op="status")["queue"]["events"] == 2)
         (project / ".telemetry").write_text("consent: false\n")

@@ -10,7 +10,7 @@ import stat
 import time
 
 from ._consent.facts import DEFAULT, INVOCATION, LAYERS, OPT_OUT, PROJECT
-from ._line import LeftOut, text, value
+from ._line import LeftOut, text, uuid7, value
 from ._manifest import matches
 
 TYPE_CHECKING = False
@@ -128,32 +128,55 @@ class Spool:
         #: modification time when that was true.
         self._held: list[tuple[str, int]] = []
         self._bytes = 0
+        self._brought = False
         self._true_at = -1
 
     def append(self, tool: str, id: str, line: bytes) -> bool:
         """Keeps one event line (with its newline), whole or not at all."""
         if not self._usable():
             return False
-        directory = self.directory
         self._make_room(len(line))
-        temporary = f"{directory}/.{id}.tmp"
+        name = f"{id}.{tool}{_SUFFIX}"
+        self._write(id, name, line)
+        self._held.append((name, len(line)))
+        self._bytes += len(line)
+        self._true_at = os.stat(self.directory).st_mtime_ns
+        return True
+
+    def bring(self, tool: str, manifest: str) -> None:
+        """Leaves the manifest that the tool brings beside its events, once."""
+        text = manifest.encode("utf-8")
+        if self._brought or not self._usable():
+            return
+        self._brought = True
+        path = f"{self.directory}/{tool}.toml"
+        try:
+            if os.lstat(path).st_size == len(text):
+                descriptor = os.open(path, os.O_RDONLY | _CAREFULLY)
+                try:
+                    if os.read(descriptor, len(text) + 1) == text:
+                        return
+                finally:
+                    os.close(descriptor)
+        except FileNotFoundError:
+            pass
+        self._write(uuid7(time.time_ns() // 1_000_000), f"{tool}.toml", text)
+
+    def _write(self, id: str, name: str, data: bytes) -> None:
+        """Writes a file whole: whoever lists the directory sees it with all of its content or not at all."""
+        temporary = f"{self.directory}/.{id}.tmp"
         descriptor = os.open(temporary, _FLAGS | os.O_EXCL, 0o600)
         try:
             try:
-                whole = os.write(descriptor, line) == len(line)
+                whole = os.write(descriptor, data) == len(data)
             finally:
                 os.close(descriptor)
             if not whole:
                 raise OSError("written in part")
-            name = f"{id}.{tool}{_SUFFIX}"
-            os.rename(temporary, f"{directory}/{name}")
+            os.rename(temporary, f"{self.directory}/{name}")
         except BaseException:
             os.unlink(temporary)
             raise
-        self._held.append((name, len(line)))
-        self._bytes += len(line)
-        self._true_at = os.stat(directory).st_mtime_ns
-        return True
 
     def _usable(self) -> bool:
         """Whether the directory is there and nobody else's; made if need be."""
@@ -233,16 +256,17 @@ class Spool:
     def purge(self, tool: str) -> int:
         """Removes what waits of ``tool``: its user has withdrawn consent. Returns how many events that were."""
         try:
-            names = [name for name in os.listdir(self.directory) if _tool_of(name) == tool]
+            names = os.listdir(self.directory)
         except OSError:
             return 0
         removed = 0
         for name in names:
-            try:
-                os.unlink(f"{self.directory}/{name}")
-                removed += 1
-            except FileNotFoundError:
-                continue
+            if _tool_of(name) == tool or name == f"{tool}.toml":
+                try:
+                    os.unlink(f"{self.directory}/{name}")
+                    removed += name != f"{tool}.toml"
+                except FileNotFoundError:
+                    continue
         return removed
 
     def hand_over(self, connection: Connection, until: float) -> None:

@@ -46,6 +46,7 @@ class _Seen:
         self.gathered = gather.Gathered(telemetry.name, self.places, self.eyes, telemetry.manifest)
         self.decision: Decision = self.gathered.decide(telemetry.project_dir, telemetry.consent)
         self.denial: Fact | None = gather.denial(self.decision)
+        self.projects = self.gathered.project_names(telemetry.project_dir)
         registered = self.gathered.registered
         self.manifest = registered.manifest if registered else None
         self.register = _has_to_register(telemetry.manifest, registered)
@@ -86,7 +87,8 @@ class Telemetry:
     :param manifest: the manifest's text; :meth:`from_manifest` reads it from a file.
     :param version: the tool's version.
     :param project_dir: where the files of the project are looked for; the working directory unless given.
-    :param project: a key that the tool has for its project. Stored and sent only as a keyed hash.
+    :param project: a key that the tool has for its project, in place of where its files are. Stored and sent only as
+        a keyed hash.
     :param user: a key that the tool has for its user. Stored and sent only as a keyed hash.
     :param consent: what the tool's own flag said (``--telemetry=no``); ``None`` where it was not given.
     :param before_send: gets each event as a dictionary with ``event`` and ``properties``, and returns it, changed
@@ -276,11 +278,11 @@ class Telemetry:
         seen.told = True
         if told or denial is None or denial.layer not in (PROJECT, USER) or not _connect.POSSIBLE or _recorder:
             return
-        sockets, project = seen.places.sockets, ""
+        sockets = seen.places.sockets
+        projects = [""]
         if denial.layer == PROJECT:
-            if not self.project:
-                return
-            project = f',"project":{_line.text(self.project)}'
+            names = [self.project] if self.project else []
+            projects = [f',"project":{_line.text(name)}' for name in names + seen.projects]
         elif not os.path.exists(SYSTEM_SOCKET):
             return
         else:
@@ -290,8 +292,8 @@ class Telemetry:
         if isinstance(found, str):
             return
         try:
-            line = f'{{"op":"consent","action":"deny","tool":{_line.text(self.name)}{project}}}\n'
-            found.send(line.encode("ascii"), until)
+            deny = f'{{"op":"consent","action":"deny","tool":{_line.text(self.name)}'
+            found.send("".join(f"{deny}{project}}}\n" for project in projects).encode("ascii"), until)
         finally:
             found.close()
 
@@ -341,8 +343,9 @@ class Telemetry:
 
     def _say(self, seen: _Seen, connection: _connect.Connection, line: bytes, until: float) -> str:
         try:
+            project = self.project or (seen.projects[0] if seen.projects else None)
             keys = "".join(
-                f',"{name}":{_line.text(key)}' for name, key in (("project", self.project), ("user", self.user)) if key
+                f',"{name}":{_line.text(key)}' for name, key in (("project", project), ("user", self.user)) if key
             )
             data = line[:-2] + f'{keys},"ack":"none"}}\n'.encode("ascii")
             machine_wide = connection.path == SYSTEM_SOCKET
@@ -401,7 +404,13 @@ class Telemetry:
         if known is None:
             return False
         line = self._line(seen, event, known, f',"id":"{id}","time":{milliseconds}')
-        return len(line) <= _line.MAX_LINE and self._spool(seen).append(self.name, id, line)
+        if len(line) > _line.MAX_LINE:
+            return False
+        spool = self._spool(seen)
+        if seen.register and self.manifest:
+            # Whoever takes the event over has to know what it is judged by.
+            spool.bring(self.name, self.manifest.text)
+        return bool(spool.append(self.name, id, line))
 
     def _spool(self, seen: _Seen) -> Any:
         from ._spool import Spool

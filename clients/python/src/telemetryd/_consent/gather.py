@@ -56,9 +56,7 @@ class Gathered:
         facts += variables.facts(self.places.environment, manifest.variables if manifest else [])
         facts += self.user.facts(tool)
         facts += self.answers
-        start = self.places.working
-        if project is not None:
-            start = _joined(start, project)
+        start = self._start(project)
         if start is not None and manifest:
             facts += own_files.of_project(
                 manifest.project_files, manifest.user_files, start, self.places.home, self.eyes
@@ -67,6 +65,21 @@ class Gathered:
             said = f"consent = {invocation}"
             facts.append(Fact(INVOCATION, bool(invocation), "the tool's own flag", said))
         return spoken(facts)
+
+    def project_names(self, project: str | None) -> list[str]:
+        """What events of the project may call it, the usual name first: where its files are, and where it was looked
+        for. At most 256 bytes of each, from its end, which tells most."""
+        start = self._start(project)
+        if start is None or self.registered is None:
+            return []
+        files = self.registered.manifest.project_files
+        root = own_files.project_root(files, start, self.places.home, self.eyes)
+        names = [] if root is None else list(dict.fromkeys((root, start)))
+        return [name.encode("utf-8", "replace")[-256:].decode("utf-8", "ignore") for name in names]
+
+    def _start(self, project: str | None) -> str | None:
+        working = self.places.working
+        return working if project is None else _joined(working, project)
 
     def decide(self, project: str | None = None, invocation: bool | None = None) -> Decision:
         """The decision, with the default of the manifest in force."""

@@ -54,6 +54,17 @@ def of_project(
     return facts
 
 
+def project_root(project_files: list[ToolFile], start: str, home: str | None, eyes: Eyes) -> str | None:
+    """The project's directory, as its own files tell it: the nearest parent of ``start`` that has one of them, else
+    ``start`` itself; ``None`` where the manifest names no file, so that its tool knows no projects."""
+    if not project_files:
+        return None
+    for parent in _parents(start, home, eyes):
+        if any(eyes.look(_join(parent, file.path)).kind != ABSENT for file in project_files):
+            return parent
+    return start
+
+
 def _join(directory: str, below: str) -> str:
     return f"{directory.rstrip('/')}/{below}"
 
