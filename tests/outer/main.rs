@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod stage;
+mod terminal;
 #[cfg(target_os = "linux")]
 mod traced;
 
@@ -24,6 +25,10 @@ mod secrets;
 mod clients;
 mod consent;
 mod ctl;
+mod erased;
+#[cfg(target_os = "linux")]
+mod gate;
+mod notices;
 #[cfg(target_os = "linux")]
 mod opt_outs;
 mod tools;

@@ -15,6 +15,7 @@ pub mod mask;
 pub mod place;
 pub mod reason;
 pub mod request;
+pub mod spool;
 pub mod time;
 
 /// The protocol's major version, said in `hello`.

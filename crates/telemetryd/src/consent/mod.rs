@@ -14,6 +14,7 @@ pub mod manifests;
 mod person;
 mod policies;
 mod projects;
+mod spool;
 mod stamp;
 mod watcher;
 

@@ -71,12 +71,13 @@ impl Service {
                 return Ok(());
             }
         };
+        let spooled = self.consent.erase_spool(&policy);
         match self.purge_withdrawn_of(uid, &policy).await {
             Ok(purged) => {
                 let verdict = tool.map(|tool| policy.tool_with_rows(tool).decision.verdict.as_str());
                 let line = json!({
                     "ok": true, "status": "changed", "verdict": verdict,
-                    "purged": purged.queued + purged.parked, "sent_bodies": purged.sent_bodies,
+                    "purged": purged.queued + purged.parked, "sent_bodies": purged.sent_bodies, "spooled": spooled,
                     "cancelled": self.counters.cancelled.get() - cancelled, "reached": [self.socket.display().to_string()], "not_reached": [],
                 });
                 out.line(&line).await
@@ -226,6 +227,9 @@ pub(crate) async fn purge_withdrawn(
     policies: &Policies,
     now: Moment,
 ) -> Result<Purged, QueueError> {
+    if let Some(policy) = policies.of(0) {
+        consent.erase_spool(policy);
+    }
     purge_below(queue, consent, None, now, |uid, tool| {
         let of = policies.of(uid).cloned().unwrap_or_else(|| consent.of(uid));
         let tool = of.tool_with_rows(tool);
@@ -243,6 +247,7 @@ pub(crate) async fn purge_withdrawn_at_start(
     consent: &Consent,
     now: Moment,
 ) -> Result<Purged, QueueError> {
+    consent.erase_spool(&consent.of(0));
     purge_below(queue, consent, None, now, |uid, tool| {
         covered_from(&consent.of(uid).tool_with_rows(tool), u64::MAX)
     })

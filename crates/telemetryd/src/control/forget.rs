@@ -25,6 +25,7 @@ impl Service {
         let named: Option<Arc<str>> = tool.map(Arc::from);
         // First the epoch, so that nothing of it leaves while it is erased.
         self.consent.forget(caller.uid, tool);
+        let spooled = self.consent.forget_spool(tool);
         let filter = Filter {
             uid: caller.whose,
             tool: named.clone(),
@@ -54,7 +55,7 @@ impl Service {
         self.consent.note(caller.uid, change, How::Forget);
         let line = json!({
             "ok": true, "status": "forgotten", "purged": rows, "sent": sent, "sent_bodies": purged.sent_bodies,
-            "identities": 0, "cancelled": self.counters.cancelled.get() - cancelled,
+            "spooled": spooled, "identities": 0, "cancelled": self.counters.cancelled.get() - cancelled,
             "reached": [self.socket.display().to_string()], "not_reached": [],
         });
         out.line(&line).await

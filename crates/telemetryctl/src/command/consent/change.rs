@@ -12,7 +12,7 @@ use telemetry_protocol::consent::{Fact, Verdict};
 use telemetry_protocol::limits::is_tool_name;
 use telemetry_protocol::place::{Dirs, Mode};
 
-use super::{explain, file, machine};
+use super::{explain, file, machine, spool};
 use crate::Context;
 use crate::daemon::{Daemon, PATIENCE};
 use crate::exit::Exit;
@@ -78,6 +78,8 @@ impl Word {
 pub(super) struct Receipt {
     /// Events that were erased.
     purged: u64,
+    /// Events that were left for the next daemon, and erased.
+    spooled: u64,
     /// Requests that were cancelled.
     cancelled: u64,
     /// Whom it has reached.
@@ -91,6 +93,7 @@ impl Receipt {
     pub(super) fn add(&mut self, answer: &Map<String, Value>) {
         let number = |key: &str| answer.get(key).and_then(Value::as_u64).unwrap_or(0);
         self.purged += number("purged");
+        self.spooled += number("spooled");
         self.cancelled += number("cancelled");
         for (key, list) in [
             ("reached", &mut self.reached),
@@ -104,7 +107,7 @@ impl Receipt {
 
     fn json(&self) -> Value {
         json!({
-            "purged": self.purged,
+            "purged": self.purged + self.spooled,
             "cancelled": self.cancelled,
             "reached": self.reached,
             "not_reached": self.not_reached,
@@ -135,6 +138,9 @@ impl Change {
         } else {
             self.for_user(word, context, &mut receipt)?
         };
+        if word == Word::Deny {
+            receipt.spooled += spool::erase(context, self.tool.as_deref());
+        }
         if !told && word == Word::Deny {
             purge(context, &mut receipt);
             if self.system {
@@ -191,7 +197,7 @@ impl Change {
         }
         if word == Word::Deny {
             let (purged, cancelled) = (
-                counted(receipt.purged, "queued event"),
+                counted(receipt.purged + receipt.spooled, "queued event"),
                 counted(receipt.cancelled, "request"),
             );
             screen.line(&format!("  erased: {purged}; cancelled: {cancelled}"))?;

@@ -7,6 +7,7 @@ pub(crate) mod explain;
 mod file;
 pub(crate) mod log;
 mod machine;
+mod spool;
 pub(crate) mod told;
 
 use clap::{Args, Subcommand};
