@@ -286,3 +286,54 @@ fn an_event_whose_tool_has_no_map_is_parked_by_mapped_with_that_reason() {
     assert!(why.contains("the manifest of \"demo\" has no [map]"), "{why}");
     assert!(stage.endpoint.requests().is_empty());
 }
+
+/// A manifest with a mapping.
+fn mapped(lines: &str) -> String {
+    format!("name = \"{TOOL}\"\nconsent = \"opt-out\"\nevents = \"any\"\n\n[map]\n{lines}\n")
+}
+
+#[test]
+fn a_manifests_map_builds_what_leaves_and_the_sent_log_keeps_it_though_the_manifest_changes() {
+    let endpoint = Collector::builder().expect_any_tool().start();
+    let home = crate::stage::home();
+    home.write_manifest(
+        TOOL,
+        &mapped(
+            "\"what.name\" = \"event\"\n\"what.command\" = \"properties.command\"\n\
+             \"what.missing\" = \"properties.nothing\"\n\"version\" = \"tool_version\"\n\
+             \"product\" = { value = \"kedro\" }",
+        ),
+    );
+    let config = crate::stage::destination(&endpoint.url(), &format!("{TOLD}encoding = \"mapped\"\n"));
+    let daemon = telemetry_testkit::Daemon::start(&home, &config);
+    let stage = Stage {
+        daemon,
+        endpoint,
+        home,
+    };
+    let ran = json!({"tool": TOOL, "event": "ran", "id": id(1), "version": "1.7.0",
+        "properties": {"command": "run", "secret": 1}});
+    stage.queue([ran]);
+    let wanted = json!({"what": {"name": "ran", "command": "run"}, "version": "1.7.0", "product": "kedro"});
+    let parsed = |line: &Value| serde_json::from_str::<Value>(line["body"].as_str().unwrap()).unwrap();
+    let next = list(&stage.daemon, &json!({"op": "queue", "action": "next_batch"}));
+    assert_eq!(parsed(&next[0]), wanted);
+    assert_eq!(stage.flush()["left"], 0);
+    let body = |at: usize| serde_json::from_slice::<Value>(&stage.endpoint.requests()[at].body).unwrap();
+    assert_eq!(body(0), wanted);
+    // What is sent from now on is built by what holds now.
+    stage.home.write_manifest(TOOL, &mapped("\"only\" = \"event\""));
+    assert_eq!(
+        crate::stage::ask(&stage.daemon, &json!({"op": "reload"}))["ok"],
+        true
+    );
+    stage.queue([event(2)]);
+    assert_eq!(stage.flush()["left"], 0);
+    assert_eq!(body(1), json!({"only": "ran"}));
+    let sent = list(&stage.daemon, &json!({"op": "sent", "bodies": true}));
+    let bodies: Vec<Value> = sent.iter().map(parsed).collect();
+    assert!(
+        bodies.contains(&wanted) && bodies.contains(&json!({"only": "ran"})),
+        "{sent:?}"
+    );
+}

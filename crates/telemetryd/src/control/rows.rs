@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::caller::Caller;
 use super::{Service, end, refuse, when};
 use crate::config::Mode;
-use crate::flush::{self, request_of};
+use crate::flush::{self, Maps, request_of};
 use crate::ingest::{Answers, Ended};
 
 /// Rows of one page: what the queue's thread reads, and this one turns into lines, before somebody else is served.
@@ -173,7 +173,8 @@ impl Service {
                 }
             };
             count += 1;
-            let shown = preview(destination, &request_of(&claimed, now));
+            let maps = Maps::of(&self.consent.of(claimed.uid), &claimed);
+            let shown = preview(destination, &request_of(&claimed, &maps, now));
             let headers: serde_json::Map<String, Value> = shown
                 .headers
                 .into_iter()

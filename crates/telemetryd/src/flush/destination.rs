@@ -24,7 +24,7 @@ use self::early::Early;
 use self::orders::Errand;
 use super::state::State;
 use super::trigger::{self, Inputs, Next};
-use super::{Order, Shared, States, claim_limits};
+use super::{Maps, Order, Shared, States, claim_limits};
 
 /// A wait is cut into pieces of this length, so that it ends in time after a suspend, which timers do not
 /// count, and so that a suspend is seen. Only while something waits.
@@ -257,7 +257,7 @@ async fn keep(queue: &Queue, name: &Arc<str>, state: &State) {
 }
 
 /// What the delivery room sees of a claimed batch.
-pub(crate) fn request_of(batch: &Claimed, now: Moment) -> Batch<'_> {
+pub(crate) fn request_of<'b>(batch: &'b Claimed, maps: &'b Maps, now: Moment) -> Batch<'b> {
     let events = batch.events.iter().map(|event| {
         let age_ms = if event.this_boot {
             now.boot_ms.saturating_sub(event.received.boot_ms)
@@ -270,7 +270,7 @@ pub(crate) fn request_of(batch: &Claimed, now: Moment) -> Batch<'_> {
             tool: &event.tool,
             payload,
             age_ms,
-            map: None,
+            map: maps.get(&event.tool),
         }
     });
     let losses = batch.losses;

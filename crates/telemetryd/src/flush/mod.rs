@@ -3,6 +3,7 @@
 
 mod destination;
 mod gate;
+mod maps;
 mod network;
 pub mod state;
 pub mod trigger;
@@ -19,6 +20,7 @@ use tracing::error;
 
 use self::destination::Flusher;
 pub(crate) use self::destination::request_of;
+pub(crate) use self::maps::Maps;
 use self::state::State;
 use crate::clock::Clock;
 use crate::config::Checked;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tracing::{debug, warn};
 
 use super::{Flusher, SETTLE_AGAIN, request_of, sleep};
+use crate::flush::Maps;
 use crate::flush::gate::BatchGate;
 use crate::flush::state::Condition;
 use crate::flush::trigger::Next;
@@ -153,7 +154,11 @@ impl Flusher {
         let Some(mut client) = self.client.take() else {
             return (cancelled(), String::new());
         };
-        let request = request_of(batch, now);
+        // The gate has just looked: what was published last is what holds.
+        let known = self.shared.consent.changes().borrow().of(batch.uid).cloned();
+        let manifests = known.unwrap_or_else(|| self.shared.consent.of(batch.uid));
+        let maps = Maps::of(&manifests, batch);
+        let request = request_of(batch, &maps, now);
         let meta = Meta::new(&self.settings, &request).to_text();
         let mut policy = self.shared.consent.changes();
         let mut phase = self.shared.phase.clone();
