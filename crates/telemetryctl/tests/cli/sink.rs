@@ -50,13 +50,18 @@ fn line(out: &mut impl BufRead) -> String {
 
 fn post(endpoint: &Endpoint) -> String {
     let body = r#"{"batch_id":"b1","sent_at":"2026-11-21T10:00:00Z","source":{},"losses":{"evicted":0,"expired":0,"quota":0},"events":[{"id":"e1","tool":"kedro","event":"ran","properties":{"n":1}}]}"#;
+    post_body(endpoint, "application/json", body.as_bytes())
+}
+
+fn post_body(endpoint: &Endpoint, content_type: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(&endpoint.address).unwrap();
     write!(
         stream,
-        "POST /v1/events HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /v1/events HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     )
     .unwrap();
+    stream.write_all(body).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -106,4 +111,47 @@ fn a_script_with_mistakes_is_told_with_their_lines() {
         ended.err
     );
     assert_eq!(world.run(&["sink", "--script", "absent.toml"]).code, 1);
+}
+
+#[test]
+fn events_in_every_encoding_are_shown() {
+    let golden = |name: &str| {
+        let place = concat!(env!("CARGO_MANIFEST_DIR"), "/../telemetry-delivery/tests/golden/");
+        std::fs::read(format!("{place}{name}")).unwrap()
+    };
+    let hex = golden("otlp.hex");
+    let digits: Vec<u8> = hex.into_iter().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let protobuf: Vec<u8> = digits.chunks(2).map(byte).collect();
+    let world = World::new();
+    let mut endpoint = start(&world, &[]);
+    for (content_type, body, encoding) in [
+        ("application/json", golden("mapped/batch.json"), "json"),
+        ("application/x-ndjson", golden("mapped/batch.ndjson"), "ndjson"),
+        ("application/x-ndjson", golden("text.ndjson"), "ndjson"),
+        ("application/json", golden("segment.json"), "segment"),
+        ("application/json", golden("segment-track.json"), "segment"),
+        ("application/json", golden("heap.json"), "heap"),
+        ("application/json", golden("heap-track.json"), "heap"),
+        ("application/json", golden("posthog.json"), "posthog"),
+        ("application/json", golden("otlp.json"), "otlp"),
+        ("application/x-protobuf", protobuf, "otlp"),
+        ("application/json", golden("mapped/mapped.json"), "mapped"),
+    ] {
+        let answer = post_body(&endpoint, content_type, &body);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{encoding}: {answer}");
+        let mut shown = Vec::new();
+        while !shown
+            .last()
+            .is_some_and(|last: &String| last.starts_with("  -> 200"))
+        {
+            shown.push(line(&mut endpoint.out));
+        }
+        let shown = shown.join("\n");
+        assert!(shown.contains(&format!("  {encoding} ")), "{shown}");
+        assert!(
+            shown.contains("kedro run --pipeline *****"),
+            "{encoding}: {shown}"
+        );
+    }
 }
