@@ -37,6 +37,7 @@ mod disk;
 mod faults;
 mod kill;
 mod life;
+mod spool;
 
 #[cfg(target_os = "linux")]
 mod system;

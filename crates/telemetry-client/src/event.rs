@@ -173,21 +173,19 @@ impl<'c> Seen<'c> {
         }
     }
 
-    /// The line, behind the manifest that the daemon has to know to judge it. Lines are processed in order, whether or
-    /// not their client is still there, so no answer is waited for.
+    /// The line, behind the manifest that the daemon has to know to judge it. Once on a machine: the daemon keeps it
+    /// where every later process finds it.
     fn say(&self, mut connection: Connection, line: &str, until: Instant) -> Result<(), TalkError> {
         let machine_wide = connection.path() == std::path::Path::new(SYSTEM_SOCKET);
-        let mut text = String::new();
-        if let Some(manifest) = self.register
-            && !machine_wide
-        {
-            let request = json!({"op": "register", "manifest": manifest}).to_string();
-            if request.len() < MAX_EVENT_BYTES {
-                text = request + "\n";
+        if let Some(manifest) = self.register.filter(|_| !machine_wide) {
+            let request = format!("{}\n", json!({"op": "register", "manifest": manifest}));
+            if request.len() <= MAX_EVENT_BYTES {
+                connection.send(request.as_bytes(), until)?;
+                // Whatever it says, the event is its to judge.
+                connection.line(until)?;
             }
         }
-        text.push_str(line);
-        connection.send(text.as_bytes(), until)
+        connection.send(line.as_bytes(), until)
     }
 }
 

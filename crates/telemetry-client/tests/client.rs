@@ -1,6 +1,6 @@
 //! A tool's three lines, against a daemon that is a thread of the test.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
@@ -73,8 +73,12 @@ impl Home {
         let (said, heard) = channel();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                let mut answers = stream.try_clone().expect("a socket");
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    let line = serde_json::from_str(&line).expect("a line is JSON");
+                    let line: Value = serde_json::from_str(&line).expect("a line is JSON");
+                    if line["op"] == "register" {
+                        let _ = answers.write_all(b"{\"ok\":true,\"status\":\"registered\"}\n");
+                    }
                     if said.send(line).is_err() {
                         return;
                     }
@@ -299,6 +303,13 @@ fn a_full_backlog_costs_the_deadline_and_no_more() {
 fn a_daemon_that_does_not_read_costs_the_deadline_and_no_more() {
     let home = Home::new();
     let _deaf = UnixListener::bind(home.path("d.sock")).expect("a socket");
+    let client = home.client();
+    assert_eq!(
+        client.event("ran").send(),
+        Sent::Lost,
+        "nobody has taken the manifest"
+    );
+    home.write("state/tools.d/mytool.toml", MANIFEST);
     let client = home.client();
     // One line fits into the socket's buffer; the daemon reads it when it wakes up.
     assert_eq!(

@@ -84,6 +84,12 @@ pub struct Counters {
     pub truncated: Counter,
     /// Events that were queued already.
     pub duplicates: Counter,
+    /// Events taken over from the spool, whatever became of them.
+    pub spool_taken: Counter,
+    /// Events that clients removed from a full spool.
+    pub spool_dropped: Counter,
+    /// Events that were in the spool for too long.
+    pub spool_expired: Counter,
     /// Requests sent to endpoints.
     pub requests: Counter,
     /// Requests that did not deliver.

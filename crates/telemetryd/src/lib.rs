@@ -23,6 +23,7 @@ pub mod phase;
 pub mod run;
 pub mod signals;
 pub mod socket;
+pub mod spool;
 pub mod state_dir;
 pub mod world;
 

@@ -21,7 +21,7 @@ use crate::flush::trigger;
 use crate::phase::{Ender, Phase, reached};
 use crate::signals::{Listener, Signal};
 use crate::world::World;
-use crate::{background, flush, ingest, log, notify, socket, state_dir};
+use crate::{background, flush, ingest, log, notify, socket, spool, state_dir};
 
 /// Opens the queue: takes the lock, salvages what has to be.
 ///
@@ -210,6 +210,10 @@ async fn live(
     }));
     let mut flushing = tokio::spawn(flushers.run());
     flush_handle.arranged().await;
+    let spooling = (world.places.mode == Mode::User).then(|| {
+        let directory = world.places.state.join("spool");
+        tokio::spawn(spool::run(directory, world.uid, Arc::clone(&connections)))
+    });
     let mut listening = tokio::spawn(ingest::run(listener, connections));
     let withdrawing = tokio::spawn(withdrawals(
         queue.clone(),
@@ -285,6 +289,9 @@ async fn live(
     listening.abort();
     watching.abort();
     withdrawing.abort();
+    if let Some(spooling) = spooling {
+        spooling.abort();
+    }
     // A flusher between a claim and its settlement ends its lease; one that hangs is left behind.
     if !flushing.is_finished() {
         let _ = tokio::time::timeout(CLOSING, &mut flushing).await;

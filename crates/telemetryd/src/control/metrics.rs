@@ -96,6 +96,24 @@ impl Service {
                 numbers.duplicates.get(),
             ),
             (
+                "telemetryd_spool_events",
+                "counter",
+                "Events taken over from the spool.",
+                numbers.spool_taken.get(),
+            ),
+            (
+                "telemetryd_spool_dropped",
+                "counter",
+                "Events that a full spool lost.",
+                numbers.spool_dropped.get(),
+            ),
+            (
+                "telemetryd_spool_expired",
+                "counter",
+                "Events that were in the spool for too long.",
+                numbers.spool_expired.get(),
+            ),
+            (
                 "telemetryd_delivery_requests",
                 "counter",
                 "Requests to endpoints.",

@@ -144,6 +144,13 @@ impl Shared {
     }
 }
 
+/// Serves a connection from within the daemon to its end: the way of what waited in a spool.
+pub async fn inside(stream: UnixStream, peer: Peer, shared: &Arc<Shared>) {
+    let open = Open::one(&shared.open);
+    connection::serve(stream, peer, None, shared).await;
+    drop(open);
+}
+
 /// Accepts and serves until the daemon drains; then serves what has come, and ends when all have left.
 pub async fn run(listener: UnixListener, shared: Arc<Shared>) {
     let mut door = match Door::new(listener) {
