@@ -16,8 +16,11 @@ impl Consent {
         if self.places.mode != Mode::User {
             return 0;
         }
-        let nobodys = |tool: &str| policy.tool_with_rows(tool).reach() == Reach::Nobody;
-        erase(&self.places.state.join(DIRECTORY), &nobodys, false)
+        let directory = self.places.state.join(DIRECTORY);
+        // A tool whose manifest waits beside its events is judged when they are taken over.
+        let unjudged = |tool: &str| directory.join(format!("{tool}.toml")).exists();
+        let nobodys = |tool: &str| policy.tool_with_rows(tool).reach() == Reach::Nobody && !unjudged(tool);
+        erase(&directory, &nobodys, false)
     }
 
     /// Removes the spooled events of `tool`, or of all, and what was counted of them; how many events.
