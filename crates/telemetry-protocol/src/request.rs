@@ -231,6 +231,16 @@ impl Control {
         }
     }
 
+    /// Whether it may change how the events behind it are judged.
+    #[must_use]
+    pub const fn changes_consent(&self) -> bool {
+        match self {
+            Self::Register { .. } | Self::Forget { .. } | Self::Reload => true,
+            Self::Consent { .. } => !self.only_asks(),
+            _ => false,
+        }
+    }
+
     /// Whether it changes nothing, and is for nobody where who asked has gone.
     #[must_use]
     pub const fn only_asks(&self) -> bool {

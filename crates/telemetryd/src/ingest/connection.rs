@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use telemetry_protocol::request::Control;
 use telemetry_queue::Ticket;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
@@ -195,7 +196,15 @@ impl Reader<'_> {
                 self.replies.send(reply).await.ok()?;
             }
             if let Some(request) = control {
+                let changes = request.as_ref().is_ok_and(Control::changes_consent);
                 self.replies.send(Reply::Control(request)).await.ok()?;
+                if changes {
+                    // What stands behind it is judged by what it changed (I3), so it is carried out first, and what
+                    // was before it answered. It needs a turn of its own.
+                    taken = None;
+                    let all = u32::try_from(OUTSTANDING).unwrap_or(u32::MAX);
+                    drop(self.room.acquire_many(all).await.ok()?);
+                }
             }
             // A turn may hold several appends, with requests of control between.
             let over = |taken: &mut Taken| taken.lines >= TURN_LINES || at >= bytes.len();
