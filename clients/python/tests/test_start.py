@@ -43,10 +43,6 @@ class Installed:
         (site / "bin").mkdir()
         self.program = site / "bin/telemetryd"
         self.program.symlink_to(program("telemetryd"))
-        installed = home.root / "data/telemetryd/tools.d"
-        installed.mkdir(parents=True)
-        # What this daemon does not know yet of manifests is not what is asked here.
-        (installed / "mytool.toml").write_text(MANIFEST)
 
     def run(self, text: str, **environment: str) -> Any:
         return run(
@@ -87,7 +83,7 @@ def installed(home: Home, sink: Sink, tmp_path: Path) -> Iterator[Installed]:
             time.sleep(0.005)
 
 
-def test_the_first_event_starts_a_daemon_and_waits_for_nobody(installed: Installed) -> None:
+def test_the_first_event_starts_a_daemon_and_waits_for_nobody(installed: Installed, sink: Sink) -> None:
     done = installed.run("import time\nprint(telemetry.event('ran', n=1))")
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
     pid = installed.ask(op="status")["daemon"]["pid"]
@@ -99,6 +95,8 @@ def test_the_first_event_starts_a_daemon_and_waits_for_nobody(installed: Install
     held = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()}
     assert str(installed.home.state / "start.lock") in held
     assert not any(str(installed.site) in path for path in held)
+    assert [event["properties"] for event in sink.wait(1)] == [{"n": 1}], "what waited in the spool was taken over"
+    assert list((installed.home.state / "spool").glob("*.ndjson")) == []
 
 
 def test_of_many_that_start_at_once_one_daemon_comes(installed: Installed) -> None:

@@ -96,10 +96,6 @@ def tool(home: Home, python: Path) -> Iterator[Tool]:
     found.stop()
 
 
-@pytest.mark.skipif(
-    not (Path(__file__).parents[3] / "crates/telemetryd/src/spool.rs").exists(),
-    reason="the daemon of this tree does not take over a spool",
-)
 def test_three_lines_and_a_manifest_and_an_event_arrives(tool: Tool, sink: Sink) -> None:
     tool.home.write(tool.home.config / "config.toml", destination(sink))
     done = tool.run(SOMEBODY)

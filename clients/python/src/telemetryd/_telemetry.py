@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 #: For connecting and writing together, a full backlog included.
 DEADLINE = 0.020
-#: A daemon that is there, and did not answer in time whether it took the manifest: the event was said to it, and
-#: waits besides. Its id makes it one.
-_UNANSWERED = "unanswered"
 #: Until then, the sockets that did not take an event in time are not asked.
 _wedged_until: dict[tuple[str, ...], float] = {}
 #: What a test looks at in place of the daemon (`telemetryd.testing`).
@@ -320,7 +317,7 @@ class Telemetry:
         kept = self._keep(seen, event, properties, id, milliseconds)
         if outcome == _connect.NOBODY:
             self._start(seen)
-        return kept or outcome == _UNANSWERED
+        return kept
 
     def _line(self, seen: _Seen, event: str, properties: str, more: str) -> bytes:
         from ._spool import claim
@@ -349,12 +346,13 @@ class Telemetry:
             )
             data = line[:-2] + f'{keys},"ack":"none"}}\n'.encode("ascii")
             machine_wide = connection.path == SYSTEM_SOCKET
-            if seen.register and not machine_wide and not self._register(seen, connection, until):
-                # It is at work on the manifest, most likely, and reads on afterwards.
-                connection.send(data, time.monotonic() + 0.001)
-                return _UNANSWERED
+            register = not machine_wide and self._registration(seen)
+            if register:
+                # What stands behind it is judged by it, whether or not its answer is waited for.
+                data = register + data
             if not connection.send(data, until):
                 return _connect.WEDGED
+            seen.register = False
             if not machine_wide:
                 machine_wide = connection.peer_uid() not in (None, seen.places.uid)
             if machine_wide and seen.places.state:
@@ -369,17 +367,13 @@ class Telemetry:
         finally:
             connection.close()
 
-    def _register(self, seen: _Seen, connection: _connect.Connection, until: float) -> bool:
-        """Tells the daemon the manifest that the tool brings. Once on a machine: the daemon keeps it where every
-        later process finds it. ``False``: it was not answered, so an event behind it might be declined."""
-        manifest = self.manifest.text if self.manifest else ""
-        line = f'{{"op":"register","manifest":{_line.text(manifest)}}}\n'.encode("ascii")
-        if len(line) > _line.MAX_LINE:
-            return True
-        if not connection.send(line, until) or not connection.answers(1, until):
-            return False
-        seen.register = False
-        return True
+    def _registration(self, seen: _Seen) -> bytes:
+        """The line that tells a user's daemon the manifest that the tool brings. Needed once on a machine: the
+        daemon keeps it where every later process finds it."""
+        if not seen.register or not self.manifest:
+            return b""
+        line = f'{{"op":"register","manifest":{_line.text(self.manifest.text)}}}\n'.encode("ascii")
+        return line if len(line) <= _line.MAX_LINE else b""
 
     def _may_wait(self, seen: _Seen) -> bool:
         from ._context import in_ci
@@ -477,12 +471,10 @@ class Telemetry:
         if isinstance(found, str):
             return False
         try:
-            lines = ""
-            if seen.register and self.manifest:
-                lines = f'{{"op":"register","manifest":{_line.text(self.manifest.text)}}}\n'
-            lines += f'{{"op":"consent","action":"noticed","tool":{_line.text(self.name)}}}\n'
-            number = lines.count("\n")
-            if not found.send(lines.encode("ascii"), until):
+            noticed = f'{{"op":"consent","action":"noticed","tool":{_line.text(self.name)}}}\n'
+            lines = self._registration(seen) + noticed.encode("ascii")
+            number = lines.count(b"\n")
+            if not found.send(lines, until):
                 return False
             answers = found.answers(number, until)
             return len(answers) == number and b'"ok":true' in answers[-1]
