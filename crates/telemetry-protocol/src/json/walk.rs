@@ -87,6 +87,11 @@ impl<'a> Iterator for Items<'a> {
             return None;
         }
         let end = value_end(bytes, from);
+        // Nothing that could be an item: not what a scan accepts, and no step forward.
+        if end <= from {
+            self.at = bytes.len();
+            return None;
+        }
         self.at = end;
         self.raw.get(from..end)
     }
