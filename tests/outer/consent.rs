@@ -312,20 +312,23 @@ fn with_the_opt_out_in_place_no_internet_socket_is_opened_in_a_daemons_life() {
         before.kill9();
         drop(before);
         withdraw(&off);
-        let trace = socket_calls(&off, &config, |daemon| {
-            assert_eq!(ask(daemon, &event(100))["status"], "declined");
-            for op in ["flush", "status", "doctor", "reload", "resume"] {
-                let request = json!({"op": op, "wait": true, "probe": true});
-                assert_eq!(ask(daemon, &request)["ok"], true);
-            }
-            assert_eq!(status(daemon)["telemetry"]["verdict"], "deny");
-        });
-        let trace = trace.expect("strace works");
-        assert!(trace.contains("AF_UNIX"), "{trace}");
-        assert!(
-            !trace.contains("AF_INET"),
-            "{what}: an internet socket was opened:\n{trace}"
-        );
+        // And after a restart.
+        for _ in 0..2 {
+            let trace = socket_calls(&off, &config, |daemon| {
+                assert_eq!(ask(daemon, &event(100))["status"], "declined");
+                for op in ["flush", "status", "doctor", "reload", "resume"] {
+                    let request = json!({"op": op, "wait": true, "probe": true});
+                    assert_eq!(ask(daemon, &request)["ok"], true);
+                }
+                assert_eq!(status(daemon)["telemetry"]["verdict"], "deny");
+            });
+            let trace = trace.expect("strace works");
+            assert!(trace.contains("AF_UNIX"), "{trace}");
+            assert!(
+                !trace.contains("AF_INET"),
+                "{what}: an internet socket was opened:\n{trace}"
+            );
+        }
     }
     nothing.finish();
 }

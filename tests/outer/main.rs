@@ -30,7 +30,10 @@ mod erased;
 mod gate;
 mod notices;
 #[cfg(target_os = "linux")]
+mod opt_out_system;
+#[cfg(target_os = "linux")]
 mod opt_outs;
+mod orders;
 mod tools;
 
 mod disk;

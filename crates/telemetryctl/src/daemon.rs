@@ -72,6 +72,11 @@ impl Daemon {
         connect::connect(&candidates, clock::after(PATIENCE)).map(|connection| Self { connection })
     }
 
+    /// The one that listens there, and no other.
+    pub(crate) fn reach_at(path: &Path) -> Result<Self, ConnectError> {
+        connect::connect(&[path.to_owned()], clock::after(PATIENCE)).map(|connection| Self { connection })
+    }
+
     /// Where it listens.
     pub(crate) fn path(&self) -> &Path {
         self.connection.path()

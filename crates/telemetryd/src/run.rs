@@ -328,15 +328,16 @@ impl Keep<'_> {
             .map_err(ReloadRefused::Settings)?;
         let checked = Arc::new(loaded.checked.clone());
         self.consent.reload(&checked).map_err(ReloadRefused::Manifests)?;
+        // At once: who asked is told the number, which `withdrawals` would only write into the log.
+        let policies = Arc::clone(&self.consent.changes().borrow());
+        let now = self.world.clock.now();
+        let purged = crate::control::purge_withdrawn(self.queue, self.consent, &policies, now).await;
         if let Err(error) = self.queue.set_limits(checked.queue).await {
             warn!(%error, "cannot change the queue's limits");
         }
         self.level.set(&checked.daemon.log);
         self.loaded.send_replace(Arc::new(loaded));
         self.settings.send_replace(checked);
-        let policies = Arc::clone(&self.consent.changes().borrow());
-        let now = self.world.clock.now();
-        let purged = crate::control::purge_withdrawn(self.queue, self.consent, &policies, now).await;
         info!("reloaded");
         // What failed here is tried again by `withdrawals`.
         Ok(purged.map_or(0, |purged| purged.queued + purged.parked))

@@ -209,7 +209,8 @@ impl Service {
         }
         match told.await {
             Ok(Ok(purged)) => {
-                out.line(&json!({ "ok": true, "status": "reloaded", "purged": purged }))
+                let mode = self.places.mode.as_str();
+                out.line(&json!({ "ok": true, "status": "reloaded", "mode": mode, "purged": purged }))
                     .await
             }
             Ok(Err(refused)) => {

@@ -35,6 +35,7 @@ impl Service {
                 "socket": self.socket.display().to_string(),
                 "state": self.queue.file().parent().map(|path| path.display().to_string()),
                 "state_moved": self.moved,
+                "cancelled": self.counters.cancelled.get(),
             },
             "telemetry": {
                 "verdict": if off.is_some() { "deny" } else { "allow" },

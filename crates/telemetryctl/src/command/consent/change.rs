@@ -3,15 +3,20 @@
 //! word against sending never depends on one: then the file is written here, and the queue is purged by
 //! `telemetryd --purge`.
 
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use clap::Args;
+use rustix::process::geteuid;
 use serde_json::{Map, Value, json};
 use telemetry_protocol::consent::{Fact, Verdict};
 use telemetry_protocol::limits::is_tool_name;
 use telemetry_protocol::place::{Dirs, Mode};
 
+use super::machine::Told;
 use super::{explain, file, machine, spool};
 use crate::Context;
 use crate::daemon::{Daemon, PATIENCE};
@@ -105,6 +110,12 @@ impl Receipt {
         }
     }
 
+    /// What was counted before and after.
+    pub(super) fn count(&mut self, purged: u64, cancelled: u64) {
+        self.purged += purged;
+        self.cancelled += cancelled;
+    }
+
     fn json(&self) -> Value {
         json!({
             "purged": self.purged + self.spooled,
@@ -132,19 +143,25 @@ impl Change {
     pub(super) fn make(&self, word: Word, context: &Context) -> Result<Receipt, Failure> {
         let mut receipt = Receipt::default();
         let told = if self.system {
+            let daemons = machine::daemons(context);
             let path = machine::write(context, self.tool.as_deref(), word)?;
             receipt.reached.push(path.display().to_string());
-            machine::tell(context, &mut receipt)
+            machine::tell(daemons, &mut receipt)
         } else {
-            self.for_user(word, context, &mut receipt)?
+            let own = self.for_user(word, context, &mut receipt)?;
+            Told { own, machines: true }
         };
         if word == Word::Deny {
             receipt.spooled += spool::erase(context, self.tool.as_deref());
-        }
-        if !told && word == Word::Deny {
-            purge(context, &mut receipt);
-            if self.system {
+            let one_queue = self.system && told.machines && is_the_machines(context);
+            if !told.own && !one_queue {
+                purge(context, &mut receipt);
+            }
+            if !told.machines {
                 purge_machine(context, &mut receipt);
+            }
+            if self.system {
+                receipt.not_reached.push(OTHERS.to_owned());
             }
         }
         Ok(receipt)
@@ -256,12 +273,16 @@ fn because(fact: &Fact) -> String {
     plain(&format!(", by {}: {place} ({})", fact.layer, fact.detail))
 }
 
+/// What an opt-out of the machine cannot do by itself.
+const OTHERS: &str =
+    "queues of users whose daemon does not run: each is purged before its daemon opens its socket again";
+
 /// Erases what consent no longer covers where no daemon runs. `telemetryd` takes the lock, applies consent
 /// and ends; nothing here opens the queue.
 fn purge(context: &Context, receipt: &mut Receipt) {
     let state = context.surroundings.user.as_ref().map(|dirs| dirs.state.clone());
     // Where the state directory is on a network, the daemon keeps the queue here instead.
-    let local = format!("/var/tmp/telemetryd-{}", rustix::process::geteuid().as_raw());
+    let local = format!("/var/tmp/telemetryd-{}", geteuid().as_raw());
     let has_queue = state
         .into_iter()
         .chain([PathBuf::from(local)])
@@ -271,20 +292,52 @@ fn purge(context: &Context, receipt: &mut Receipt) {
     }
 }
 
-/// The same for the queue of a machine-wide daemon that does not run.
+/// Whether this user's state is the machine's: then there is one queue.
+fn is_the_machines(context: &Context) -> bool {
+    let users = context.surroundings.user.as_ref().map(|dirs| &dirs.state);
+    let variables = &context.surroundings.variables;
+    let machines = Dirs::find(Mode::System, &|name| variables.get(name).map(Into::into)).ok();
+    machines.is_some_and(|dirs| users == Some(&dirs.state))
+}
+
+/// The same for the queue of a machine-wide daemon that does not run: as the user whose it is, whom root can be, so that
+/// what is written there stays the daemon's.
 fn purge_machine(context: &Context, receipt: &mut Receipt) {
-    let Ok(dirs) = Dirs::find(Mode::System, &|name| std::env::var_os(name)) else {
+    let Ok(dirs) = Dirs::find(Mode::System, &|name| {
+        context.surroundings.variables.get(name).map(Into::into)
+    }) else {
         return;
     };
     let users = context.surroundings.user.as_ref().map(|dirs| &dirs.state);
-    if users != Some(&dirs.state) && dirs.state.join("queue.db").exists() {
-        run_purge(&["--system", "--purge"], "the machine's queue", receipt);
+    let queue = dirs.state.join("queue.db");
+    if users == Some(&dirs.state) {
+        return;
+    }
+    match std::fs::metadata(&queue) {
+        Ok(found) => {
+            let owner = (found.uid() != geteuid().as_raw()).then(|| (found.uid(), found.gid()));
+            run_purge_as(owner, &["--system", "--purge"], "the machine's queue", receipt);
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => receipt.not_reached.push(format!(
+            "the machine's queue: {} cannot be looked at ({}); it is purged before its daemon opens its socket",
+            queue.display(),
+            error.kind()
+        )),
     }
 }
 
 fn run_purge(flags: &[&str], what: &str, receipt: &mut Receipt) {
+    run_purge_as(None, flags, what, receipt);
+}
+
+fn run_purge_as(owner: Option<(u32, u32)>, flags: &[&str], what: &str, receipt: &mut Receipt) {
     let program = programs::telemetryd();
-    let ended = Command::new(&program)
+    let mut command = Command::new(&program);
+    if let Some((uid, gid)) = owner {
+        command.uid(uid).gid(gid);
+    }
+    let ended = command
         .args(flags)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -296,9 +349,10 @@ fn run_purge(flags: &[&str], what: &str, receipt: &mut Receipt) {
                 .reached
                 .push(format!("{what}, through telemetryd {}", flags.join(" ")));
         }
-        Ok(_) => receipt
-            .not_reached
-            .push(format!("{what}: telemetryd {} failed", flags.join(" "))),
+        Ok(_) => receipt.not_reached.push(format!(
+            "{what}: telemetryd {} failed; it is purged before the next daemon opens its socket",
+            flags.join(" ")
+        )),
         Err(error) => receipt.not_reached.push(format!(
             "{what}: cannot start {}: {}; it is purged before the next daemon opens its socket",
             program.display(),
