@@ -17,6 +17,18 @@ use crate::{Gathered, Notice, RealFiles, Surroundings, clock};
 /// For connecting and writing together.
 pub const DEADLINE: Duration = Duration::from_millis(20);
 
+/// A command line without what its user wrote in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Masked(String);
+
+impl Masked {
+    /// Its words, with blanks between.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What one tool reports with. Cheap to make and to clone; may be shared between threads.
 ///
 /// ```no_run
@@ -179,14 +191,14 @@ impl Client {
     /// let run = Vocabulary::default().with_option("--env", Takes::Words(1));
     /// let vocabulary = Vocabulary::default().with_command("run", run);
     /// let masked = Client::named("mytool").mask(["run", "--env", "prod", "secret"], &vocabulary);
-    /// assert_eq!(masked, "mytool run --env ***** *****");
+    /// assert_eq!(masked.as_str(), "mytool run --env ***** *****");
     /// ```
-    pub fn mask<W: AsRef<str>>(&self, argv: impl IntoIterator<Item = W>, vocabulary: &Vocabulary) -> String {
+    pub fn mask<W: AsRef<str>>(&self, argv: impl IntoIterator<Item = W>, vocabulary: &Vocabulary) -> Masked {
         let mut line = self.name.clone();
         for word in mask_command(argv, vocabulary) {
             line.push(' ');
             line.push_str(word);
         }
-        line
+        Masked(line)
     }
 }

@@ -48,3 +48,13 @@ pub fn new_id() -> Uuid {
     let millis = u64::try_from(wall_ms()).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
 }
+
+/// How long ago a file was changed; `None` where that is in the future or nobody says it.
+pub(crate) fn age(found: &std::fs::Metadata) -> Option<Duration> {
+    let now = Duration::from_millis(u64::try_from(wall_ms()).ok()?);
+    let changed = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    now.checked_sub(changed).or_else(|| {
+        // Milliseconds are cut off, files have nanoseconds.
+        (changed.saturating_sub(now) < Duration::from_millis(2)).then_some(Duration::ZERO)
+    })
+}

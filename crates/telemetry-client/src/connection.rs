@@ -72,6 +72,12 @@ impl Connection {
         peer_pid(&self.stream)
     }
 
+    /// The user whose daemon it is, where the system says it (Linux).
+    #[must_use]
+    pub fn peer_uid(&self) -> Option<u32> {
+        peer_uid(&self.stream)
+    }
+
     /// Sends bytes: one line or more, each with its newline.
     ///
     /// # Errors
@@ -171,8 +177,19 @@ fn peer_pid(stream: &UnixStream) -> Option<i32> {
     Some(peer.pid.as_raw_nonzero().get())
 }
 
+#[cfg(target_os = "linux")]
+fn peer_uid(stream: &UnixStream) -> Option<u32> {
+    let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
+    Some(peer.uid.as_raw())
+}
+
 #[cfg(not(target_os = "linux"))]
 fn peer_pid(_: &UnixStream) -> Option<i32> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn peer_uid(_: &UnixStream) -> Option<u32> {
     None
 }
 

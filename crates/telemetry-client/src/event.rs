@@ -1,25 +1,29 @@
-//! One event on its way: consent first (I3), then context, then the line, within the client's deadline (I10).
+//! One event on its way: consent first (I3), then context, then the line, within the client's deadline (I10). Where nobody
+//! takes it, what may wait on the disk does.
 
-use std::time::Instant;
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
-use telemetry_policy::Origin;
-use telemetry_protocol::consent::{Fact, Layer, Verdict};
+use telemetry_protocol::consent::Layer;
 use telemetry_protocol::limits::{MAX_EVENT_BYTES, MAX_EVENT_NAME, MAX_KEY, MAX_VERSION};
-use telemetry_protocol::place::SYSTEM_SOCKET;
+use uuid::Uuid;
 
-use crate::client::Client;
+use crate::client::{Client, Masked};
 use crate::context::LIBRARY;
-use crate::{Connection, Context, Gathered, Question, RealFiles, Surroundings, TalkError, clock, connect};
+use crate::seen::{Seen, Way};
+use crate::spool::{self, Spool};
+use crate::{Context, Surroundings, clock, start};
 
 /// What became of an event. Nobody has to look at it: none of it is the user's concern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// The daemon has it, and judges it.
     Handed,
-    /// Consent was denied: nothing was connected to and nothing was written.
+    /// Nobody took it in time; what may wait on the disk waits there for the next daemon (docs/spool.md).
+    Kept,
+    /// Consent was denied: nothing was written, and nothing was said of the event.
     Declined,
-    /// Nobody took it in time, or nobody is there.
+    /// Nobody took it in time, and it may not wait or nothing can be written.
     Lost,
     /// It is no event: its name or its size is none, or the manifest is none ([`Client::problems`]).
     Unfit,
@@ -31,6 +35,7 @@ pub struct Event<'c> {
     client: &'c Client,
     name: String,
     properties: Map<String, Value>,
+    masked: BTreeSet<String>,
 }
 
 impl<'c> Event<'c> {
@@ -39,13 +44,23 @@ impl<'c> Event<'c> {
             client,
             name: name.to_owned(),
             properties: Map::new(),
+            masked: BTreeSet::new(),
         }
     }
 
     /// A property. Of one that is said twice the last counts; a number that JSON cannot say is null.
     #[must_use]
     pub fn prop(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.masked.remove(key);
         self.properties.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// A command line, masked by [`Client::mask`]: the only text of its kind that may wait on the disk.
+    #[must_use]
+    pub fn command(mut self, key: &str, line: &Masked) -> Self {
+        self.masked.insert(key.to_owned());
+        self.properties.insert(key.to_owned(), line.as_str().into());
         self
     }
 
@@ -62,33 +77,60 @@ impl<'c> Event<'c> {
         if surroundings.variables.denies_everything().is_some() {
             return Sent::Declined;
         }
-        let seen = Seen::look(client, surroundings);
+        let context = Context::of_this_process(&surroundings.variables);
+        let seen = Seen::look(client, surroundings, &context);
         if let Some(denied) = seen.denied {
             if denied == Layer::Project {
                 seen.pass_on(client, surroundings);
             }
             return Sent::Declined;
         }
-        let line = self.line(&seen, &Context::of_this_process(&surroundings.variables));
-        if line.len() > MAX_EVENT_BYTES {
+        let (id, mut line) = self.line(&seen, &context);
+        let text = written(&line);
+        if text.len() > MAX_EVENT_BYTES {
             return Sent::Unfit;
         }
-        let until = clock::after(client.deadline);
-        let handed = connect::connect(&surroundings.sockets.candidates(), until)
-            .is_ok_and(|connection| seen.say(connection, &line, until).is_ok());
-        if handed { Sent::Handed } else { Sent::Lost }
+        let spool = seen.waits.as_ref().and(surroundings.user.as_ref());
+        let spool = spool.map(|user| Spool::of(&user.state));
+        let way = match &spool {
+            Some(spool) if spool.wedged() => Way::Wedged,
+            _ => {
+                let until = clock::after(client.deadline);
+                let way = seen.say(surroundings, &text, until);
+                if let (Way::Wedged, Some(spool)) = (way, &spool) {
+                    spool.note_wedged();
+                }
+                way
+            }
+        };
+        if matches!(way, Way::Handed) {
+            return Sent::Handed;
+        }
+        if matches!(way, Way::Forbidden) {
+            return Sent::Lost;
+        }
+        let kept = spool.is_some_and(|spool| self.keep(&seen, &spool, id, &mut line));
+        if matches!(way, Way::Nobody) && seen.waits.is_some() {
+            start_one(surroundings, &seen, &context);
+        }
+        match (kept, way) {
+            (true, _) => Sent::Kept,
+            (false, Way::Unanswered) => Sent::Handed,
+            (false, _) => Sent::Lost,
+        }
     }
 
-    /// The event's line, its end included.
-    fn line(self, seen: &Seen<'_>, context: &Context) -> String {
+    /// The event's line, and its id.
+    fn line(&self, seen: &Seen<'_>, context: &Context) -> (Uuid, Map<String, Value>) {
         let client = self.client;
+        let id = clock::new_id();
         let mut line = Map::new();
         let mut add = |key: &str, value: Value| line.insert(key.to_owned(), value);
         add("tool", client.name.as_str().into());
-        add("event", self.name.into());
-        add("id", clock::new_id().to_string().into());
+        add("event", self.name.as_str().into());
+        add("id", id.to_string().into());
         add("time", clock::wall_ms().into());
-        add("properties", self.properties.into());
+        add("properties", Value::Object(self.properties.clone()));
         add("context", context.value(LIBRARY, None));
         let project = client.project.as_ref().or(seen.projects.first());
         for (key, value, most) in [
@@ -108,85 +150,40 @@ impl<'c> Event<'c> {
             );
         }
         add("ack", "none".into());
-        let mut line = Value::Object(line).to_string();
-        line.push('\n');
-        line
+        (id, line)
+    }
+
+    /// Leaves what may wait in the spool.
+    fn keep(&self, seen: &Seen<'_>, spool: &Spool, id: Uuid, line: &mut Map<String, Value>) -> bool {
+        let listed = seen
+            .waits
+            .as_ref()
+            .and_then(|manifest| spool::listed(manifest, &self.name, &self.properties, &self.masked));
+        let Some(listed) = listed else { return false };
+        for key in ["project", "user", "ack"] {
+            line.remove(key);
+        }
+        line.insert("properties".to_owned(), Value::Object(listed));
+        let text = written(line);
+        text.len() <= MAX_EVENT_BYTES
+            && spool
+                .append(&self.client.name, id, text.as_bytes(), seen.register)
+                .is_ok()
     }
 }
 
-/// What this process sees of consent and of manifests at one moment.
-struct Seen<'c> {
-    /// The first layer that denies.
-    denied: Option<Layer>,
-    /// What the events of this project call it.
-    projects: Vec<String>,
-    /// An allow that the daemon cannot see for itself.
-    allowed: Option<Fact>,
-    /// The manifest that the daemon does not have yet.
-    register: Option<&'c str>,
+/// A daemon for whoever has none.
+fn start_one(surroundings: &Surroundings, seen: &Seen<'_>, context: &Context) {
+    if !seen.no_start && context.ci.is_none() {
+        start::start(surroundings);
+    }
 }
 
-impl<'c> Seen<'c> {
-    fn look(client: &'c Client, surroundings: &Surroundings) -> Self {
-        let own = client.manifest.as_slice();
-        let gathered = Gathered::with(surroundings, own, &RealFiles);
-        let question = Question {
-            tool: &client.name,
-            project: client.project_dir.as_deref(),
-            invocation: client.said,
-        };
-        let facts = gathered.facts(&question, &RealFiles);
-        let denials = facts.iter().filter(|fact| fact.verdict == Some(Verdict::Deny));
-        let denied = denials.map(|fact| fact.layer).min();
-        let allowed = facts
-            .into_iter()
-            .filter(|fact| fact.verdict == Some(Verdict::Allow) && fact.layer > Layer::User)
-            .min_by_key(|fact| fact.layer);
-        let known = gathered.policy().manifest(&client.name);
-        let own = client.manifest.as_ref().filter(|own| own.may_register().is_ok());
-        let register = own.filter(|own| {
-            known.is_none_or(|known| {
-                known.origin == Origin::Registered
-                    && (known.source == "registered" || known.manifest.text != own.text)
-            })
-        });
-        Self {
-            denied,
-            projects: gathered.project_names(&question, &RealFiles),
-            allowed,
-            register: register.map(|own| own.text.as_str()),
-        }
-    }
-
-    /// The denial of a project erases what is queued of it: that is said to a daemon that is there, and not waited for.
-    fn pass_on(&self, client: &Client, surroundings: &Surroundings) {
-        let until = clock::after(client.deadline);
-        let Ok(mut connection) = connect::connect(&surroundings.sockets.candidates(), until) else {
-            return;
-        };
-        for project in client.project.iter().chain(&self.projects) {
-            let request =
-                json!({ "op": "consent", "action": "deny", "tool": client.name, "project": project });
-            if connection.send(format!("{request}\n").as_bytes(), until).is_err() {
-                return;
-            }
-        }
-    }
-
-    /// The line, behind the manifest that the daemon has to know to judge it. Once on a machine: the daemon keeps it
-    /// where every later process finds it.
-    fn say(&self, mut connection: Connection, line: &str, until: Instant) -> Result<(), TalkError> {
-        let machine_wide = connection.path() == std::path::Path::new(SYSTEM_SOCKET);
-        if let Some(manifest) = self.register.filter(|_| !machine_wide) {
-            let request = format!("{}\n", json!({"op": "register", "manifest": manifest}));
-            if request.len() <= MAX_EVENT_BYTES {
-                connection.send(request.as_bytes(), until)?;
-                // Whatever it says, the event is its to judge.
-                connection.line(until)?;
-            }
-        }
-        connection.send(line.as_bytes(), until)
-    }
+/// A line, its end included.
+fn written(line: &Map<String, Value>) -> String {
+    let mut text = Value::Object(line.clone()).to_string();
+    text.push('\n');
+    text
 }
 
 /// At most so many bytes of a text, whole letters of it.

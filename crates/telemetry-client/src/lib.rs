@@ -21,6 +21,9 @@
 
 mod client;
 mod event;
+mod seen;
+mod spool;
+mod start;
 
 pub mod context;
 pub mod surroundings;
@@ -34,7 +37,7 @@ pub mod connection;
 
 pub mod clock;
 
-pub use client::{Client, DEADLINE};
+pub use client::{Client, DEADLINE, Masked};
 pub use connect::ConnectError;
 pub use connection::{Connection, TalkError};
 pub use consent::{Gathered, Question};

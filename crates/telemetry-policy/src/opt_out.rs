@@ -32,6 +32,13 @@ impl Variables {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
     /// The fact that denies every tool, if the process is told not to track.
     #[must_use]
     pub fn denies_everything(&self) -> Option<Fact> {

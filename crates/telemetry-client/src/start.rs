@@ -1,0 +1,151 @@
+//! A daemon for whoever has none: started by the first event that nobody took, where no service manager provides the
+//! socket. From an absolute path beside the tool's program or in the system's directories, never by `PATH`; one at a
+//! time; never waited for. Not by root, not in CI, not where `TELEMETRYD_AUTOSTART` is `0`, a socket is named, or the
+//! admin has said `on_demand = "off"`.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+use telemetry_protocol::place::SOCKET_VARIABLE;
+
+use crate::{Surroundings, clock, connect};
+
+/// Where a system's packages put it.
+const SYSTEM: [&str; 4] = [
+    "/usr/bin",
+    "/usr/local/bin",
+    "/opt/homebrew/bin",
+    "/opt/telemetryd/bin",
+];
+
+/// What the daemon gets of the environment: where its user's files are, and how the network is reached. Whatever else
+/// a shell has (tokens, `LD_PRELOAD`) is none of its business.
+const KEPT: [&str; 20] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "XDG_RUNTIME_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// After a start, nobody starts another for so long: a daemon is there within some tens of milliseconds, or will not be.
+const ONE_AT_A_TIME: Duration = Duration::from_secs(2);
+/// Somebody who answers meanwhile is found within this.
+const PROBE: Duration = Duration::from_millis(5);
+
+/// Programs that were started and have perhaps not ended: `--background` ends when the daemon is ready.
+static STARTED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+/// Starts a daemon, unless something speaks against it or somebody else is at it.
+pub(crate) fn start(surroundings: &Surroundings) {
+    reap();
+    if let (true, Some(user)) = (wanted(surroundings), &surroundings.user)
+        && let Some(program) = program(surroundings)
+    {
+        // One that cannot be started is as good as none.
+        let _ = spawn(&program, &user.state, surroundings);
+    }
+}
+
+fn wanted(surroundings: &Surroundings) -> bool {
+    let variables = &surroundings.variables;
+    surroundings.uid != 0
+        && !rustix::process::geteuid().is_root()
+        && variables
+            .get("TELEMETRYD_AUTOSTART")
+            .is_none_or(|word| word != "0")
+        && variables
+            .get(SOCKET_VARIABLE)
+            .is_none_or(|socket| socket.is_empty())
+}
+
+/// The daemon's program: beside the tool's own, or in the system's directories.
+fn program(surroundings: &Surroundings) -> Option<PathBuf> {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|program| program.parent().map(Path::to_owned));
+    beside
+        .into_iter()
+        .chain(SYSTEM.map(PathBuf::from))
+        .map(|directory| directory.join("telemetryd"))
+        .find(|path| trusted(path, surroundings.uid))
+}
+
+/// Whether nobody but root and this user can have put something else there.
+fn trusted(path: &Path, uid: u32) -> bool {
+    let own = |path: &Path| {
+        fs::metadata(path).ok().filter(|found| {
+            let sticky = found.mode() & 0o1000 != 0;
+            (found.uid() == 0 || found.uid() == uid) && (found.mode() & 0o002 == 0 || sticky)
+        })
+    };
+    path.parent().and_then(own).is_some()
+        && own(path).is_some_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+fn spawn(program: &Path, state: &Path, surroundings: &Surroundings) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(state)?;
+    let mut lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(state.join("start.lock"))?;
+    // Held by somebody: he is at it.
+    lock.try_lock().map_err(io::Error::from)?;
+    let found = lock.metadata()?;
+    if found.len() > 0 && clock::age(&found).is_some_and(|age| age < ONE_AT_A_TIME) {
+        return Ok(());
+    }
+    if connect::connect(&surroundings.sockets.candidates(), clock::after(PROBE)).is_ok() {
+        return Ok(());
+    }
+    lock.set_len(0)?;
+    lock.write_all(b"started\n")?;
+    let kept = surroundings.variables.iter().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        KEPT.contains(&&*name) || name.starts_with("TELEMETRYD_") || name.starts_with("LC_")
+    });
+    let child = Command::new(program)
+        .args(["--background", "--idle-exit", "60s"])
+        .env_clear()
+        .envs(kept)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    if let Ok(mut started) = STARTED.try_lock() {
+        started.push(child);
+    }
+    Ok(())
+}
+
+/// Lets go of what has ended. Never waits: after a fork the lock may be nobody's.
+fn reap() {
+    if let Ok(mut started) = STARTED.try_lock() {
+        started.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    }
+}
