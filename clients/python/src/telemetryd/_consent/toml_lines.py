@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from . import toml_small
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -26,6 +28,13 @@ class Mistake(Exception):
 
 def parse(text: str) -> dict[str, Any]:
     """The document; a :class:`Mistake` where it is none."""
+    try:
+        return toml_small.parse(text)
+    except toml_small.Unusual:
+        return _parse_all(text)
+
+
+def _parse_all(text: str) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
