@@ -1,8 +1,8 @@
 """The part of TOML that manifests and files of consent are mostly written in, read without regular expressions.
 
-Loading the standard library's reader costs a short command more than all the rest of an event. What is not plainly
-in this part (escapes, dates, exponents, a table that is opened twice) is :class:`Unusual`, and left to that reader; so is every
-mistake, so that nothing is taken for TOML that is none.
+Loading the standard library's reader costs a short command more than all the rest of an event. What is not plainly in
+this part (escapes, dates, exponents, a table that is opened twice) is :class:`Unusual`, and left to that reader. So is
+every mistake: nothing is taken for TOML that is none.
 """
 
 from __future__ import annotations
