@@ -49,8 +49,9 @@ const FLOODS: [(&str, &str); 6] = [
     ("visiting", "a flood of visits"),
 ];
 
-/// Threads that connect in a loop: as many as have something to do where the daemon has a processor of two.
-const VISITORS: usize = 4;
+/// Threads that connect in a loop, one for each processor of a small machine: more of them wait for each other, and what
+/// is seen of them is how the system shares its processors.
+const VISITORS: usize = 2;
 
 /// The name of the noisy user's tool of that number.
 pub(crate) fn tool(number: usize) -> String {
