@@ -1,5 +1,6 @@
 //! What callers may say to the queue, and what it says back.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -165,7 +166,7 @@ pub struct Claimed {
     pub root_events: u32,
     /// What this batch reports as lost.
     pub losses: Losses,
-    /// [`View::purges`] as of the claim: where that has grown, some of these events may have been purged.
+    /// [`View::purges_of`] its user as of the claim: where that has grown, some of these events may have been purged.
     pub purges: u64,
     /// The payloads, one after another.
     pub arena: Vec<u8>,
@@ -427,10 +428,18 @@ pub struct View {
     pub events: u64,
     /// Their bytes as `max_bytes` counts them.
     pub bytes: u64,
-    /// Purges since the queue was opened that erased queued rows, counted in slices.
-    pub purges: u64,
+    /// Purges since the queue was opened that erased queued rows, by uid, counted in slices.
+    pub purges: Arc<BTreeMap<u32, u64>>,
     /// The last write failed because the disk is full; cleared by the next that succeeds.
     pub disk_full: bool,
+}
+
+impl View {
+    /// Purges that erased queued rows of this uid.
+    #[must_use]
+    pub fn purges_of(&self, uid: u32) -> u64 {
+        self.purges.get(&uid).copied().unwrap_or_default()
+    }
 }
 
 /// The queue could not do what it was asked.

@@ -21,6 +21,7 @@ use crate::types::{QueueError, View};
 
 mod group;
 mod idle;
+mod long;
 mod recover;
 mod single;
 mod wal;
@@ -47,6 +48,8 @@ pub(crate) struct Writer {
     broken: bool,
     /// A command that ended the last group.
     next: Option<Command>,
+    /// What takes long and is done between the others.
+    longs: long::Longs,
     unclean: bool,
     integrity: Integrity,
     reserve: Reserve,
@@ -97,6 +100,7 @@ impl Writer {
             disk_full: false,
             broken: false,
             next: None,
+            longs: long::Longs::default(),
             unclean,
             integrity: Integrity::default(),
             wal_is_stuck: false,
@@ -122,6 +126,9 @@ impl Writer {
         }
         while let Some(command) = self.wait() {
             self.turn(command);
+            if !self.longs.pause_goes_on() {
+                self.long_work();
+            }
             if self.closing.load(Ordering::Acquire) {
                 self.commands.close();
             }
@@ -137,8 +144,12 @@ impl Writer {
         loop {
             match self.commands.try_recv() {
                 Ok(command) => return Some(command),
-                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Disconnected) if !self.long_work() => return None,
+                Err(TryRecvError::Disconnected) => continue,
                 Err(TryRecvError::Empty) => {}
+            }
+            if self.pauses() || self.long_work() {
+                continue;
             }
             if self.closing.load(Ordering::Acquire) || !self.work_between_commands() {
                 return self.commands.blocking_recv();

@@ -104,6 +104,10 @@ impl Store {
         }
     }
 
+    fn purges_of(&self, uid: u32) -> u64 {
+        self.purges.get(&uid).copied().unwrap_or_default()
+    }
+
     /// The claim's answer for a batch.
     pub(crate) fn claimed(&self, batch: &Batch, arena: Vec<u8>, events: Vec<ClaimedEvent>) -> Claimed {
         Claimed {
@@ -113,7 +117,7 @@ impl Store {
             attempts: batch.attempts,
             root_events: batch.root_events,
             losses: batch.losses,
-            purges: self.purges,
+            purges: self.purges_of(batch.uid),
             arena,
             events,
         }
@@ -218,7 +222,7 @@ impl Store {
             attempts: 0,
             root_events: u32::try_from(gathered.events.len()).unwrap_or(u32::MAX),
             losses,
-            purges: self.purges,
+            purges: self.purges_of(gathered.uid),
             arena: gathered.arena,
             events: gathered.events,
         }

@@ -2,7 +2,9 @@
 //!
 //! I2, I5: whatever moves events moves their books in the same transaction. I7: only the writer thread has one.
 
+use std::collections::BTreeMap;
 use std::hash::RandomState;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
@@ -17,6 +19,7 @@ pub(crate) mod claim;
 pub(crate) mod cut;
 pub(crate) mod evict;
 pub(crate) mod expire;
+pub(crate) mod forget;
 pub(crate) mod gather;
 pub(crate) mod load;
 pub(crate) mod parked;
@@ -56,8 +59,8 @@ pub(crate) struct Store {
     pub(crate) probe: Option<fn(&'static str)>,
     /// Leases whose batches were purged whole: all that settling them does is to free their destinations.
     pub(crate) ghosts: std::collections::HashMap<crate::types::Id, state::DestinationAt>,
-    /// Purges since the queue was opened.
-    pub(crate) purges: u64,
+    /// Slices of purges since the queue was opened that erased queued rows, by uid.
+    pub(crate) purges: Arc<BTreeMap<u32, u64>>,
     /// Memory is not what the file holds: reading it again has failed.
     stale: bool,
     /// Leases as of the last commit, to go back to.
@@ -81,7 +84,7 @@ impl Store {
             checked: check::Progress::default(),
             probe: None,
             ghosts: std::collections::HashMap::new(),
-            purges: 0,
+            purges: Arc::default(),
             stale: false,
             leases: std::collections::HashMap::new(),
         }

@@ -271,23 +271,18 @@ impl Store {
         Ok((found, (seen == SLICE).then_some(last)))
     }
 
-    /// Puts matching parked rows back, in slices of one transaction each.
-    pub(crate) fn requeue(&mut self, filter: &Filter) -> rusqlite::Result<u64> {
+    /// Puts matching parked rows after row `after` back, a slice of them in a transaction of its own: how many, and
+    /// where the next slice begins.
+    pub(crate) fn requeue_on(&mut self, filter: &Filter, after: u64) -> rusqlite::Result<(u64, Option<u64>)> {
         let selection = self.select(filter);
-        let (mut back, mut after) = (0, Some(0));
-        while let Some(from) = after {
-            let (rows, next) = self.transaction(|store| {
-                let (rows, next) = store.select_parked(&selection, from)?;
-                for row in &rows {
-                    store.requeue_row(row)?;
-                }
-                store.make_room()?;
-                Ok((rows.len(), next))
-            })?;
-            back += rows as u64;
-            after = next;
-        }
-        Ok(back)
+        self.transaction(|store| {
+            let (rows, next) = store.select_parked(&selection, after)?;
+            for row in &rows {
+                store.requeue_row(row)?;
+            }
+            store.make_room()?;
+            Ok((rows.len() as u64, next))
+        })
     }
 
     fn requeue_row(&mut self, row: &Gone) -> rusqlite::Result<()> {

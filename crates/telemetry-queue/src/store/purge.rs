@@ -1,21 +1,44 @@
 //! Purging: what consent no longer covers, what the user wants gone. Under lease or not.
 //!
-//! I3. In slices of one transaction each, so that the WAL stays small; a purge that is interrupted by a crash is
-//! asked for again by the caller, who knows what may stay. Erased means erased: with `secure_delete=ON` the bytes
+//! I3. In slices of one transaction each, so that the WAL stays small and nobody waits for another's purge (I13); one
+//! that is interrupted by a crash is asked for again by the caller, who knows what may stay. Erased means erased: with `secure_delete=ON` the bytes
 //! leave the pages, and the writer empties the WAL afterwards.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::Store;
 use super::batches::new_id;
-use super::load::{count, small, stored};
+use super::load::{count, stored};
 use super::segments::{Edit, frame_cost};
 use super::state::LaneAt;
-use crate::schema::{MAX_SEQ, key, seq_of};
-use crate::types::{Filter, Id, PurgeReason, Purged};
+use crate::schema::{key, seq_of};
+use crate::types::{Filter, Id, Lane, PurgeReason, Purged};
 
-/// Segments that one transaction looks at: about 1 MiB.
-const SLICE: u32 = 128;
+/// Segments that one transaction looks at, and their bytes, the last one's aside: a millisecond or two, after which others
+/// have their turn. (Each transaction writes some ten pages beside those that it empties: smaller ones cost more in all.)
+const SLICE: u32 = 16;
+const SLICE_BYTES: u64 = 96 * 1024;
+
+/// A purge that is under way: carried on a slice at a time, with other commands between, and over what was there when
+/// it began.
+#[derive(Debug)]
+pub(crate) struct Purging {
+    pub(crate) filter: Filter,
+    pub(crate) reason: PurgeReason,
+    selection: Selection,
+    /// The lanes, each with the first sequence number that is not meant.
+    lanes: Vec<(Arc<Lane>, u64)>,
+    /// The lane whose turn it is, and from where.
+    at: usize,
+    from: u64,
+    /// After which of the parked rows; `None`: those are done.
+    parked: Option<u64>,
+    /// The sent log's metadata goes too.
+    forget: bool,
+    /// What was erased so far.
+    pub(crate) purged: Purged,
+}
 
 /// A filter made ready: which lanes, and which of their events.
 #[derive(Debug, Default)]
@@ -59,6 +82,15 @@ struct Taken {
 impl Store {
     /// Makes a filter ready.
     pub(crate) fn select(&self, filter: &Filter) -> Selection {
+        Selection {
+            lanes: self.lanes_of(filter),
+            project: filter.project,
+            epoch_below: filter.epoch_below,
+            ids: filter.ids.as_ref().map(|ids| ids.iter().copied().collect()),
+        }
+    }
+
+    fn lanes_of(&self, filter: &Filter) -> Vec<LaneAt> {
         let lanes = self.state.lanes.iter().enumerate().filter(|(_, state)| {
             let lane = &state.lane;
             filter.uid.is_none_or(|uid| uid == lane.uid)
@@ -68,63 +100,84 @@ impl Store {
                     .as_ref()
                     .is_none_or(|destination| *destination == lane.destination)
         });
-        Selection {
-            lanes: lanes.map(|(at, _)| at).collect(),
-            project: filter.project,
-            epoch_below: filter.epoch_below,
-            ids: filter.ids.as_ref().map(|ids| ids.iter().copied().collect()),
-        }
+        lanes.map(|(at, _)| at).collect()
     }
 
-    /// Erases what the filter selects.
-    pub(crate) fn purge(&mut self, filter: &Filter, reason: PurgeReason) -> rusqlite::Result<Purged> {
+    /// Makes a purge ready, of what is there now. Nothing is erased yet.
+    pub(crate) fn begin_purge(&self, filter: &Filter, reason: PurgeReason) -> Purging {
         let selection = self.select(filter);
-        let mut purged = Purged::default();
-        for &lane in &selection.lanes {
-            self.know_ids(lane)?;
-            let mut from = Some(0);
-            while let Some(first) = from {
-                let (slice, next) =
-                    self.transaction(|store| store.purge_slice(lane, first, &selection, reason))?;
-                self.purges += u64::from(slice.queued > 0);
-                purged.queued += slice.queued;
-                purged.sent_bodies += slice.sent_bodies;
-                from = next;
-            }
+        let lanes = selection.lanes.iter().map(|&at| {
+            let state = &self.state.lanes[at];
+            (Arc::clone(&state.lane), state.next_seq)
+        });
+        Purging {
+            lanes: lanes.collect(),
+            at: 0,
+            from: 0,
+            parked: Some(0),
+            forget: reason == PurgeReason::Forget && selection.takes_all(),
+            selection,
+            filter: filter.clone(),
+            reason,
+            purged: Purged::default(),
         }
-        let mut after = Some(0);
-        while let Some(from) = after {
-            let (rows, next) = self.transaction(|store| store.purge_parked(&selection, from))?;
-            purged.parked += rows;
-            after = next;
-        }
-        if reason == PurgeReason::Forget && selection.takes_all() {
-            self.transaction(|store| store.forget_sent(&selection))?;
-        }
-        Ok(purged)
     }
 
-    /// Purges the segments of a lane from a sequence number on, a slice of them; says where the next one begins.
+    /// Erases a slice of it, in a transaction of its own; `false`: there was nothing left to erase.
+    pub(crate) fn purge_on(&mut self, work: &mut Purging) -> rusqlite::Result<bool> {
+        if let Some((lane, end)) = work.lanes.get(work.at) {
+            // By its name: after a transaction that was undone its place may be another.
+            let at = self.state.lane_names.get(&**lane).copied();
+            let uid = lane.uid;
+            let next = match at {
+                Some(at) if work.from < *end => {
+                    let (selection, reason) = (&work.selection, work.reason);
+                    let (slice, next) = self.transaction(|store| {
+                        store.purge_slice(at, (work.from, end - 1), selection, reason)
+                    })?;
+                    if slice.queued > 0 {
+                        *Arc::make_mut(&mut self.purges).entry(uid).or_default() += 1;
+                    }
+                    work.purged.queued += slice.queued;
+                    work.purged.sent_bodies += slice.sent_bodies;
+                    next
+                }
+                _ => None,
+            };
+            (work.at, work.from) = match next {
+                Some(next) => (work.at, next),
+                None => (work.at + 1, 0),
+            };
+            return Ok(true);
+        }
+        work.selection.lanes = self.lanes_of(&work.filter);
+        if let Some(from) = work.parked {
+            let (rows, next) = self.transaction(|store| store.purge_parked(&work.selection, from))?;
+            work.purged.parked += rows;
+            work.parked = next;
+            return Ok(true);
+        }
+        if work.forget {
+            self.transaction(|store| store.forget_sent(&work.selection))?;
+            work.forget = false;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Purges the segments of a lane from a sequence number on up to another, a slice of them; says where the next one
+    /// begins.
     fn purge_slice(
         &mut self,
         lane: LaneAt,
-        first: u64,
+        (first, end): (u64, u64),
         selection: &Selection,
         reason: PurgeReason,
     ) -> rusqlite::Result<(Purged, Option<u64>)> {
         let number = self.state.lanes[lane].number;
-        let next = self
-            .connection
-            .prepare_cached(
-                "SELECT key FROM segment WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT 1 OFFSET ?3",
-            )?
-            .query_map((key(number, first), key(number, MAX_SEQ), SLICE), |row| {
-                row.get::<_, i64>(0)
-            })?
-            .next()
-            .transpose()?
-            .map(seq_of);
-        let last = next.map_or(MAX_SEQ, |next| next - 1);
+        let next = self.slice_end(number, first, end)?;
+        let last = next.map_or(end, |next| next - 1);
+        self.scan_to(lane, last)?;
         let holders = self.holders(lane, first, last)?;
         let (mut waiting, mut held): (Taken, HashMap<(u64, u64), Taken>) = Default::default();
         let (mut sent, mut bodies): (HashMap<u64, Taken>, u64) = Default::default();
@@ -174,6 +227,22 @@ impl Store {
             },
             next,
         ))
+    }
+
+    /// Where the slice after the one that begins there begins.
+    fn slice_end(&self, number: u32, first: u64, end: u64) -> rusqlite::Result<Option<u64>> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT key, length(body) FROM segment WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
+        )?;
+        let mut rows = select.query((key(number, first), key(number, end)))?;
+        let (mut segments, mut bytes) = (0, 0);
+        while let Some(row) = rows.next()? {
+            if segments == SLICE || bytes >= SLICE_BYTES {
+                return Ok(Some(seq_of(row.get(0)?)));
+            }
+            (segments, bytes) = (segments + 1, bytes + count(row, 1)?);
+        }
+        Ok(None)
     }
 
     fn book_purged(&mut self, lane: LaneAt, taken: Taken) {
@@ -294,53 +363,5 @@ impl Store {
             [stored(n), stored(bytes)],
         )
         .map(|_| ())
-    }
-
-    /// Forgets the sent log's metadata of some lanes, whose bodies are erased already.
-    fn forget_sent(&mut self, selection: &Selection) -> rusqlite::Result<()> {
-        for &lane in &selection.lanes {
-            let number = self.state.lanes[lane].number;
-            let mut gone = Vec::new();
-            {
-                let mut select = self
-                    .connection
-                    .prepare_cached("SELECT batch, events, bytes FROM member WHERE lane = ?1")?;
-                let mut rows = select.query([number])?;
-                while let Some(row) = rows.next()? {
-                    let n = count(row, 0)?;
-                    if !self.state.batches.contains_key(&n) {
-                        let events = small::<u64>(row, 1)?;
-                        gone.push((
-                            n,
-                            events,
-                            count(row, 2)?.saturating_sub(crate::segment::cost(0) * events),
-                        ));
-                    }
-                }
-            }
-            for (n, events, bytes) in gone {
-                self.execute(
-                    "DELETE FROM member WHERE batch = ?1 AND lane = ?2",
-                    (stored(n), number),
-                )?;
-                self.execute(
-                    "UPDATE sent SET events = max(0, events - ?2), bytes = max(0, bytes - ?3) WHERE n = ?1",
-                    [stored(n), stored(events), stored(bytes)],
-                )?;
-                let left: bool = self
-                    .connection
-                    .prepare_cached("SELECT EXISTS (SELECT 1 FROM member WHERE batch = ?1)")?
-                    .query_row([stored(n)], |row| row.get(0))?;
-                if !left {
-                    self.execute("DELETE FROM sent WHERE n = ?1", [stored(n)])?;
-                    let at = self.state.sent.iter().position(|entry| entry.n == n);
-                    if let Some(entry) = at.and_then(|at| self.state.sent.remove(at)) {
-                        self.state.less_sent(entry.uid, entry.kept);
-                    }
-                }
-            }
-            self.state.lanes[lane].logged = 0;
-        }
-        Ok(())
     }
 }

@@ -22,7 +22,7 @@ impl Store {
             destinations: last.destinations.clone(),
             events: self.state.queued,
             bytes: self.state.bytes,
-            purges: self.purges,
+            purges: Arc::clone(&self.purges),
             disk_full,
         };
         for at in 0..self.state.destinations.len() {

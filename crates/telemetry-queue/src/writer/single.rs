@@ -1,9 +1,9 @@
 //! Commands that are carried out one at a time, between groups.
 
 use super::Writer;
-use crate::command::{Command, Purge, Reply};
+use crate::command::{Command, Reply};
 use crate::store::Store;
-use crate::types::{Moment, Purged, QueueError};
+use crate::types::{Moment, QueueError};
 
 impl Writer {
     /// Commands that are not part of a group.
@@ -16,14 +16,11 @@ impl Writer {
             }
             Command::Purge(purge, reply) => {
                 self.tell(purge.at);
-                let result = self.purge(&purge);
-                let result = self.with_relief(result, |writer| writer.purge(&purge));
-                self.answer(reply, "cannot purge", result);
+                self.begin_purge(&purge, reply);
             }
             Command::Requeue(filter, at, reply) => {
                 self.tell(at);
-                let result = self.store.requeue(&filter);
-                self.answer(reply, "cannot put parked events back", result);
+                self.begin_requeue(*filter, reply);
             }
             Command::Rows(rows, reply) => {
                 let result = self.store.page(&rows);
@@ -89,7 +86,7 @@ impl Writer {
     }
 
     /// Takes note of the time, and of what it took away.
-    fn tell(&mut self, at: Moment) {
+    pub(super) fn tell(&mut self, at: Moment) {
         self.store.ages.tell(at);
         if self.store.is_over_age()
             && let Err(error) = self.store.transaction(Store::age_out)
@@ -98,31 +95,8 @@ impl Writer {
         }
     }
 
-    fn purge(&mut self, purge: &Purge) -> rusqlite::Result<Purged> {
-        // A reader would keep the erased pages in the WAL.
-        self.integrity.stop();
-        let result = self.store.purge(&purge.filter, purge.reason);
-        self.place.erase_corrupt(None);
-        // One that erased nothing costs nothing; one that failed may have erased a part.
-        self.erased |= !matches!(&result, Ok(purged) if *purged == Purged::default());
-        if !self.erased {
-            return result;
-        }
-        let emptied = self.checkpoint("TRUNCATE");
-        let purged = result?;
-        if emptied? {
-            self.erased = false;
-            Ok(purged)
-        } else {
-            Err(rusqlite::Error::SqliteFailure(
-                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
-                Some("erased, but another process that reads the file keeps its WAL".to_owned()),
-            ))
-        }
-    }
-
     /// Sends an answer; a damaged file is dealt with.
-    fn answer<T>(&mut self, reply: Reply<T>, attempt: &str, result: rusqlite::Result<T>) {
+    pub(super) fn answer<T>(&mut self, reply: Reply<T>, attempt: &str, result: rusqlite::Result<T>) {
         // Whoever has the answer sees what it changed.
         self.publish();
         match result {

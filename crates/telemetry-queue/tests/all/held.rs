@@ -94,6 +94,73 @@ fn a_batch_that_is_cut_in_many_lets_others_come_to_their_turn() {
 }
 
 #[test]
+fn a_purge_of_many_rows_lets_others_come_to_their_turn() {
+    let (_directory, bench) = bench();
+    for n in 0..20 {
+        bench
+            .append(events(&lane(1, "a", "t"), n * 1000..(n + 1) * 1000, 400, START))
+            .unwrap();
+    }
+    bench
+        .append(events(&lane(2, "a", "t"), 50_000..50_004, 400, START))
+        .unwrap();
+    let claimed = bench.claim("a", at_most(2), START).unwrap();
+    let queue = bench.queue().clone();
+    let mine = Filter {
+        uid: Some(1),
+        ..Filter::default()
+    };
+    let purged = bench.wait(async {
+        let purge = queue.purge(mine, PurgeReason::User, START);
+        tokio::pin!(purge);
+        for n in 0..4 {
+            let append = queue.append(events(&lane(2, "a", "t"), [60_000 + n], 400, START));
+            tokio::select! {
+                biased;
+                _ = &mut purge => panic!("{n} events waited for twenty thousand of another user"),
+                appended = append => drop(appended.unwrap()),
+            }
+        }
+        // What its user sends meanwhile is not among what was there.
+        let own = queue
+            .append(events(&lane(1, "a", "t"), [70_000], 400, START))
+            .await;
+        own.unwrap();
+        purge.await.unwrap()
+    });
+    assert_eq!(purged.queued, 20_000);
+    assert_eq!(bench.rows().len(), 9);
+    let view = bench.view();
+    assert!(view.purges_of(1) > 0);
+    assert_eq!(view.purges_of(2), 0, "nobody purged anything of his");
+    assert_eq!(claimed.purges, 0);
+    crate::support::assert_balanced(&bench);
+}
+
+#[test]
+fn a_queue_that_is_closed_first_ends_a_purge_that_was_begun() {
+    let (directory, bench) = bench();
+    for n in 0..10 {
+        bench
+            .append(events(&lane(1, "a", "t"), n * 1000..(n + 1) * 1000, 400, START))
+            .unwrap();
+    }
+    let queue = bench.queue().clone();
+    let asked = queue.purge(Filter::default(), PurgeReason::User, START);
+    let mut asked = Box::pin(asked);
+    bench.wait(async {
+        tokio::select! {
+            biased;
+            _ = &mut asked => panic!("it takes longer"),
+            () = std::future::ready(()) => {}
+        }
+    });
+    bench.close();
+    drop(asked);
+    assert!(Bench::start(directory.path()).rows().is_empty());
+}
+
+#[test]
 fn without_that_limit_all_pieces_go_before_anything_else() {
     let (_directory, bench) = bench();
     bench

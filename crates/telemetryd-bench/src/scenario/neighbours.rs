@@ -39,12 +39,13 @@ const PAUSE: Duration = Duration::from_millis(1);
 const WARM: Duration = Duration::from_secs(1);
 
 /// What the noisy user does: sends for one tool, over its rate at once; for as many as the queue takes of a user; the
-/// largest lines that are taken; asks questions; connects and goes at once; and connects for each event.
-const FLOODS: [(&str, &str); 6] = [
+/// largest lines that are taken; asks questions; purges what it has sent; connects and goes at once; and connects for each event.
+const FLOODS: [(&str, &str); 7] = [
     ("one", "a flood of one tool"),
     ("many", "a flood of 64 tools"),
     ("large", "a flood of 64 KiB lines"),
     ("asking", "a flood of questions"),
+    ("purging", "a flood that is purged"),
     ("connecting", "a flood of connections"),
     ("visiting", "a flood of visits"),
 ];
@@ -288,6 +289,13 @@ fn block(what: &str, connection: usize) -> Vec<u8> {
         "one" => event(tool(0), LINE).repeat(128),
         "large" => event(tool(connection), 64 * 1024 - 1),
         "asking" => ASKING.repeat(16),
+        "purging" => {
+            let purge = format!(
+                "{{\"op\":\"queue\",\"action\":\"purge\",\"tool\":\"{}\"}}\n",
+                tool(connection)
+            );
+            event(tool(connection), LINE).repeat(2048) + &purge
+        }
         _ => event(tool(connection), LINE).repeat(128),
     };
     lines.into_bytes()

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use telemetry_protocol::request::{ConsentAction, Control};
+use telemetry_protocol::request::{ConsentAction, Control, QueueAction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
@@ -32,7 +32,8 @@ const TURNS: usize = 2;
 pub(super) const PACE: Duration = Duration::from_millis(1);
 /// A user's next question comes so much later: an answer may take the queue's thread a few milliseconds.
 const ASK: Duration = Duration::from_millis(20);
-/// A user's next change of consent comes so much later: each is written to the disk with fsync, and erases.
+/// A user's next change of consent, or of its rows, comes so much later: each is written to the disk with fsync, and
+/// erases.
 const CHANGE: Duration = Duration::from_millis(50);
 
 /// Everybody who is connected.
@@ -226,6 +227,10 @@ impl Seat {
             // They take their time, and ask for little meanwhile.
             Control::Flush { wait: true, .. } | Control::Tail { .. } => return answer.await,
             Control::Consent { action, .. } if *action != ConsentAction::Show => CHANGE,
+            Control::Queue {
+                action: QueueAction::Purge | QueueAction::Requeue,
+                ..
+            } => CHANGE,
             Control::Hello { .. } => PACE,
             _ => ASK,
         };

@@ -67,7 +67,7 @@ impl Flusher {
 
     /// Whether the trigger lets a batch go that was claimed a while ago, and nobody has purged anything since.
     fn may_go(&mut self, batch: &Claimed) -> bool {
-        if self.dismissed || self.view.borrow().purges != batch.purges {
+        if self.dismissed || self.view.borrow().purges_of(batch.uid) != batch.purges {
             return false;
         }
         let mut waiting = self.waiting();
