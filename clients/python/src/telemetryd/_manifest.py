@@ -175,7 +175,10 @@ def _file(item: object, place: str) -> ToolFile:
     path, format, key = item["path"], item["format"], item["key"]
     if not (isinstance(path, str) and isinstance(key, str) and format in ("yaml", "toml")):
         raise Mistake(1, f"{place}: expected strings, and a format of yaml or toml")
-    below = path if place == "project_files" else path[2:] if path.startswith("~/") else ""
+    below = path
+    if place == "user_files":
+        # Tools run by root keep what is a user's elsewhere in the machine's own state: dlt in /var/dlt.
+        below = path[2:] if path.startswith("~/") else path[5:] if path.startswith("/var/") else ""
     parts = below.split("/")
     if below.startswith("~") or any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise Mistake(1, f"{place}: expected a path below the directory")

@@ -115,6 +115,8 @@ class Telemetry:
         self.project = project
         self.user = user
         self.consent = consent
+        #: Whether the tool's user has told it to report elsewhere: then the daemon declines, and nothing waits.
+        self.redirected = False
         self.before_send = before_send
         self.deadline = deadline
         self._seen: _Seen | None = None
@@ -344,6 +346,8 @@ class Telemetry:
             keys = "".join(
                 f',"{name}":{_line.text(key)}' for name, key in (("project", project), ("user", self.user)) if key
             )
+            if self.redirected:
+                keys += ',"redirected":true'
             data = line[:-2] + f'{keys},"ack":"none"}}\n'.encode("ascii")
             machine_wide = connection.path == SYSTEM_SOCKET
             register = not machine_wide and self._registration(seen)
@@ -380,7 +384,7 @@ class Telemetry:
         from ._spool import may_wait
 
         manifest = seen.manifest
-        if manifest is None or seen.places.state is None:
+        if manifest is None or seen.places.state is None or self.redirected:
             return False
         if manifest.notice == REQUIRED and not os.path.exists(self._marker(seen)):
             return False

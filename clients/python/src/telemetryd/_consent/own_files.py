@@ -25,7 +25,7 @@ Answer = tuple[bool, "int | Callable[[], int]", str]
 
 def of_user(files: list[ToolFile], home: str, eyes: Eyes) -> list[Fact]:
     """The rest of layer 3."""
-    facts = (_answer(file, _join(home, file.path[2:]), USER, eyes) for file in files)
+    facts = (_answer(file, _of_home(home, file), USER, eyes) for file in files)
     return [fact for fact in facts if fact]
 
 
@@ -37,7 +37,7 @@ def of_project(
     if not project_files:
         return []
     # In the home itself the same file may be the user's, who is asked before the project.
-    users = {_join(home, file.path[2:]) for file in user_files} if home else set()
+    users = {_of_home(home, file) for file in user_files} if home else set()
     parents = list(_parents(start, home, eyes))
     facts = []
     for file in project_files:
@@ -63,6 +63,10 @@ def project_root(project_files: list[ToolFile], start: str, home: str | None, ey
         if any(eyes.look(_join(parent, file.path)).kind != ABSENT for file in project_files):
             return parent
     return start
+
+
+def _of_home(home: str, file: ToolFile) -> str:
+    return _join(home, file.path[2:]) if file.path.startswith("~/") else file.path
 
 
 def _join(directory: str, below: str) -> str:

@@ -3,7 +3,7 @@
 By dlt's documented hook ``before_send``: what it hands over is kept from dlt's own thread and said to the daemon
 instead, so that consent is read in this process, and a pipeline's end never waits for an endpoint. The id that dlt
 has made is handed on as a key; none is made. Where a user has told dlt another endpoint, dlt sends there itself, as
-told, and the daemon hears nothing.
+told, and the daemon, which hears of it, declines. The manifest's notice is shown once, on standard error.
 
 As dlt's plug-in (``telemetryd.integrations.dlt_plugin``) it installs itself; ``install()`` does it by hand.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from .._record import show_notice
 from .._telemetry import Telemetry
 
 #: Where dlt sends unless told otherwise (dlt 1.31, ``RuntimeConfiguration``).
@@ -31,6 +32,7 @@ def install() -> bool:
         # It is nobody's dependency here.
         tracker: Any = import_module("dlt.common.runtime.anon_tracker")
         telemetry.version = tracker.__version__
+        show_notice(telemetry)
         if getattr(tracker.before_send, "telemetryd", None) is None:
             tracker.before_send = _before_send(telemetry, tracker, tracker.before_send)
             tracker.get_anonymous_id = _known_id(tracker)
@@ -45,11 +47,10 @@ def _before_send(telemetry: Telemetry, tracker: Any, before: Any) -> Any:
         endpoint = tracker._ANON_TRACKER_ENDPOINT
         if not event or endpoint is None:
             return None  # dlt's own configuration has said no
-        if endpoint.rstrip("/") != DEFAULT_ENDPOINT:
-            return event
+        telemetry.redirected = endpoint.rstrip("/") != DEFAULT_ENDPOINT
         telemetry.user = event.get("anonymousId") or None
         telemetry.event(event["event"], **event["properties"])
-        return None
+        return event if telemetry.redirected else None
 
     before_send.telemetryd = True  # type: ignore[attr-defined]
     return before_send

@@ -16,6 +16,7 @@ from kedro.framework.cli.hooks import cli_hook_impl
 from kedro.framework.hooks import hook_impl
 
 from .. import __version__
+from .._spool import Masked
 from .._telemetry import Telemetry
 from . import installed
 
@@ -46,7 +47,7 @@ class Hooks:
             if telemetry:
                 masked = telemetry.mask(command_args, _cli(path))
                 self._properties["command"] = masked
-                self._properties["main_command"] = (masked.split(" ") + ["kedro"])[1]
+                self._properties["main_command"] = Masked((masked.split(" ") + ["kedro"])[1])
         except Exception:
             logger.debug("telemetry: the command is not reported", exc_info=True)
 

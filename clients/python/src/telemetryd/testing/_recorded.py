@@ -19,8 +19,9 @@ PATIENCE = 10.0
 class Recorded:
     """The events, oldest first: what was not declined by consent, after ``before_send``.
 
-    Each is a dictionary with ``tool``, ``event`` and ``properties``. Events of this process are here at once;
-    those of a process that it started arrive through a socket: :meth:`wait` for them.
+    Each is a dictionary with ``tool``, ``event`` and ``properties`` (and ``redirected``, where that was said). Events
+    of this process are here at once; those of a process that it started arrive through a socket: :meth:`wait` for
+    them.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -60,8 +61,8 @@ class Recorded:
                 for line in lines:
                     said = json.loads(line)
                     if "op" not in said:
-                        kept = {key: said.get(key) for key in ("tool", "event", "properties")}
-                        self._record(kept)
+                        keys = ("tool", "event", "properties", "redirected")
+                        self._record({key: said[key] for key in keys if key in said})
 
     @property
     def events(self) -> list[dict[str, Any]]:
