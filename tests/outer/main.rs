@@ -34,6 +34,7 @@ mod opt_out_system;
 #[cfg(target_os = "linux")]
 mod opt_outs;
 mod orders;
+mod seeds;
 mod tools;
 
 mod disk;

@@ -170,7 +170,7 @@ fn everything_seen(home: &Home, daemon: &Daemon) -> Vec<(String, Vec<u8>)> {
     seen
 }
 
-fn files(folder: &Path, seen: &mut Vec<(String, Vec<u8>)>) {
+pub(crate) fn files(folder: &Path, seen: &mut Vec<(String, Vec<u8>)>) {
     for entry in fs::read_dir(folder).expect("a folder of the test's home") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {

@@ -152,7 +152,7 @@ pub enum Format {
 /// A file of the tool's own in which somebody may have answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolFile {
-    /// Below the project's directory, or for a user-wide one `~/…`.
+    /// Below the project's directory, or for a user-wide one `~/…` or `/var/…`.
     pub path: String,
     /// How it is read.
     pub format: Format,
@@ -298,13 +298,16 @@ fn file(table: &DeTable<'_>, place: Place) -> Result<ToolFile, String> {
     let path = path.ok_or("path: missing")?;
     let below = match place {
         Place::Project => Some(path.as_str()),
-        Place::User => path.strip_prefix("~/"),
+        // Tools run by root keep what is a user's elsewhere in the machine's own state: dlt in /var/dlt.
+        Place::User => path.strip_prefix("~/").or_else(|| path.strip_prefix("/var/")),
     };
     let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
     if !below.is_some_and(|below| !below.starts_with('~') && below.split('/').all(plain)) {
         return Err(match place {
             Place::Project => "path: expected one below the project's directory, like .telemetry".to_owned(),
-            Place::User => "path: expected one below the user's home, like ~/.tool/config.toml".to_owned(),
+            Place::User => {
+                "path: expected one below the user's home, like ~/.tool/config.toml, or below /var".to_owned()
+            }
         });
     }
     let format = format.ok_or("format: missing; \"yaml\" or \"toml\"")?;

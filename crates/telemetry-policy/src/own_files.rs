@@ -39,7 +39,10 @@ pub fn answers(
 }
 
 fn below_home(file: &ToolFile, home: &Path) -> Option<PathBuf> {
-    Some(home.join(file.path.strip_prefix("~/")?))
+    match file.path.strip_prefix("~/") {
+        Some(below) => Some(home.join(below)),
+        None => file.path.starts_with("/var/").then(|| PathBuf::from(&file.path)),
+    }
 }
 
 /// Reads layer 4: each of the files that the manifest names, in the nearest parent of `start` that has it, up

@@ -222,7 +222,10 @@ fn resolve(parts: &Parts, name: &str) -> Tool {
         .or_else(|| registered.and_then(|r| r.manifest.destination.as_deref()))
         .unwrap_or(&parts.default_destination);
     let mut facts = parts.machine.facts(name);
-    let address = parts.addresses.get(destination);
+    let brought = registered
+        .and_then(|r| r.manifest.inline.as_ref())
+        .filter(|_| overriding.is_none_or(|o| o.destination.is_none()));
+    let address = brought.map_or_else(|| parts.addresses.get(destination), |inline| Some(&inline.url));
     facts.extend(address.and_then(|url| parts.machine.destination_denial(url)));
     if overriding.is_some_and(|o| o.disabled) {
         facts.push(Fact {

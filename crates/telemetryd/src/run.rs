@@ -159,7 +159,9 @@ async fn live(
     let (ender, mut phase) = Ender::new();
     let counters = Arc::new(Counters::default());
     let tail = Tail::default();
-    let (settings, settings_reader) = watch::channel(Arc::clone(&checked));
+    // What manifests bring stands beside what the config says.
+    let beside = Arc::new(config::with_inline(&checked, &consent.manifests()));
+    let (settings, settings_reader) = watch::channel(beside);
     let (loaded_sender, loaded_reader) = watch::channel(Arc::new(loaded));
     let (reload, mut reloads) = mpsc::channel::<ReloadRequest>(4);
     let (open, mut opened) = watch::channel(0);
@@ -240,6 +242,7 @@ async fn live(
         level,
     };
     let mut view = queue.view();
+    let mut policies = consent.changes();
     // Running, until somebody or something ends it.
     loop {
         let idle = *opened.borrow_and_update() == 0 && view.borrow_and_update().events == 0;
@@ -257,6 +260,10 @@ async fn live(
             Some(answer) = reloads.recv() => { let _ = answer.send(keep.reload().await); }
             _ = opened.changed(), if idle_exit.is_some() || settings.borrow().daemon.idle_exit.is_some() => {}
             changed = view.changed(), if settings.borrow().daemon.idle_exit.is_some() => if changed.is_err() { ender.end(None) },
+            Ok(()) = policies.changed() => {
+                policies.mark_unchanged();
+                keep.destinations();
+            }
             () = after(idle_exit) => { info!("idle: leaving"); ender.end(Some(Duration::ZERO)); }
             ended = &mut listening => return Err(Failure::Failed(format!("the listener ended: {ended:?}"))),
         }
@@ -322,6 +329,19 @@ impl Keep<'_> {
         taken
     }
 
+    /// Puts the destinations of the manifests in force beside those of the config.
+    fn destinations(&self) {
+        let checked = self.loaded.borrow().checked.clone();
+        let all = config::with_inline(&checked, &self.consent.manifests());
+        self.settings.send_if_modified(|settings| {
+            let changed = **settings != all;
+            if changed {
+                *settings = Arc::new(all);
+            }
+            changed
+        });
+    }
+
     /// Takes new settings if they are good; the old ones stay if not. Returns how many rows were withdrawn.
     async fn take(&self) -> Result<u64, ReloadRefused> {
         let loaded = config::load(&self.world.places, &self.world.flags, &self.world.environment)
@@ -337,7 +357,7 @@ impl Keep<'_> {
         }
         self.level.set(&checked.daemon.log);
         self.loaded.send_replace(Arc::new(loaded));
-        self.settings.send_replace(checked);
+        self.destinations();
         info!("reloaded");
         // What failed here is tried again by `withdrawals`.
         Ok(purged.map_or(0, |purged| purged.queued + purged.parked))

@@ -310,7 +310,8 @@ impl Values<'_> {
             push_string(out, otherwise);
             return true;
         }
-        if text.rule == Rule::Hash {
+        // What is empty names nothing.
+        if text.rule == Rule::Hash && !found.is_empty() {
             push_string(out, &self.keeper.pseudonyms(self.tool).hash(&found));
             return true;
         }

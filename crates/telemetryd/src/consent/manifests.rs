@@ -164,8 +164,29 @@ fn read(file: &Path) -> Result<Manifest, Vec<ManifestProblem>> {
         return Err(vec![problem(1, format!("larger than {MAX_BYTES} bytes"))]);
     }
     let text = std::fs::read_to_string(file).map_err(|e| vec![problem(1, format!("cannot be read: {e}"))])?;
-    Manifest::parse(&text)
-        .map_err(|mistakes| mistakes.into_iter().map(|m| problem(m.line, m.message)).collect())
+    let manifest = Manifest::parse(&text).map_err(|mistakes| -> Vec<_> {
+        mistakes.into_iter().map(|m| problem(m.line, m.message)).collect()
+    })?;
+    if let Err((line, mistakes)) = destination(&manifest) {
+        return Err(mistakes
+            .into_iter()
+            .map(|message| problem(line, message))
+            .collect());
+    }
+    Ok(manifest)
+}
+
+/// Whether the destination that a manifest brings is a good one.
+///
+/// # Errors
+/// Its line, and what is wrong with it.
+pub(crate) fn destination(manifest: &Manifest) -> Result<(), (u32, Vec<String>)> {
+    let (Some(inline), Some(name)) = (&manifest.inline, &manifest.destination) else {
+        return Ok(());
+    };
+    crate::config::inline(name, inline)
+        .map(drop)
+        .map_err(|wrong| (inline.line, wrong))
 }
 
 #[cfg(test)]

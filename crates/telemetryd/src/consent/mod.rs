@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use telemetry_policy::policy_file::At;
-use telemetry_policy::{Policy, Variables, gather};
+use telemetry_policy::{Policy, Registered, Variables, gather};
 use telemetry_protocol::consent::Fact;
 use telemetry_queue::Moment;
 use tokio::sync::watch;
@@ -271,6 +271,12 @@ impl Consent {
         inner.manifest_stamps = manifest_stamps;
         self.look_at_all(&mut inner);
         Ok(())
+    }
+
+    /// The manifests in force.
+    #[must_use]
+    pub fn manifests(&self) -> Arc<BTreeMap<String, Registered>> {
+        Arc::clone(&self.lock().common.manifests)
     }
 
     /// Manifests that could not be read, for `status` and `doctor`.

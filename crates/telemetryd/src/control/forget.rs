@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use telemetry_protocol::consent_log::Change;
+use telemetry_protocol::reason::ErrorCode;
 use telemetry_queue::{Filter, PurgeReason};
 use tracing::info;
 
@@ -43,6 +44,14 @@ impl Service {
                 return Ok(());
             }
         };
+        let identities = match self.identity.forget(caller.uid, tool) {
+            Ok(forgotten) => forgotten.len(),
+            Err(error) => {
+                let message = format!("cannot forget the identity: {error}; the rest is erased");
+                out.error(ErrorCode::Storage, &message);
+                return Ok(());
+            }
+        };
         let (rows, sent) = (purged.queued + purged.parked, sent.map_or(0, |sent| sent.len()));
         info!(rows, sent, "a user wanted to be forgotten: erased");
         let change = Change {
@@ -55,7 +64,7 @@ impl Service {
         self.consent.note(caller.uid, change, How::Forget);
         let line = json!({
             "ok": true, "status": "forgotten", "purged": rows, "sent": sent, "sent_bodies": purged.sent_bodies,
-            "spooled": spooled, "identities": 0, "cancelled": self.counters.cancelled.get() - cancelled,
+            "spooled": spooled, "identities": identities, "cancelled": self.counters.cancelled.get() - cancelled,
             "reached": [self.socket.display().to_string()], "not_reached": [],
         });
         out.line(&line).await

@@ -7,6 +7,7 @@ mod caller;
 mod consent;
 mod doctor;
 mod forget;
+mod identity;
 mod live;
 mod metrics;
 mod probe;
@@ -175,7 +176,7 @@ impl Service {
                 let about = consent::About { tool, project, limit };
                 self.consent(action, about, caller.uid, out).await
             }
-            Control::Identity { .. } => out.line(&end(0)).await,
+            Control::Identity { tool } => self.identity(tool.as_deref(), caller, out).await,
             Control::Forget { tool } => self.forget(tool.as_deref(), caller, out).await,
             Control::Queue {
                 action,
