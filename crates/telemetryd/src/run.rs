@@ -331,15 +331,8 @@ impl Keep<'_> {
 
     /// Puts the destinations of the manifests in force beside those of the config.
     fn destinations(&self) {
-        let checked = self.loaded.borrow().checked.clone();
-        let all = config::with_inline(&checked, &self.consent.manifests());
-        self.settings.send_if_modified(|settings| {
-            let changed = **settings != all;
-            if changed {
-                *settings = Arc::new(all);
-            }
-            changed
-        });
+        let all = config::with_inline(&self.loaded.borrow().checked, &self.consent.manifests());
+        config::replace(self.settings, all);
     }
 
     /// Takes new settings if they are good; the old ones stay if not. Returns how many rows were withdrawn.

@@ -9,6 +9,7 @@ use telemetry_delivery::Destination;
 use telemetry_policy::Registered;
 use telemetry_policy::manifest::destination::Inline;
 use telemetry_protocol::place::Mode;
+use tokio::sync::watch;
 
 use super::problem::Problems;
 use super::{Checked, check, file, inspect};
@@ -61,6 +62,17 @@ pub fn with_inline(checked: &Checked, manifests: &BTreeMap<String, Registered>) 
         }
     }
     all
+}
+
+/// Hands new settings on, if they are others.
+pub fn replace(settings: &watch::Sender<Arc<Checked>>, new: Checked) {
+    settings.send_if_modified(|settings| {
+        let changed = **settings != new;
+        if changed {
+            *settings = Arc::new(new);
+        }
+        changed
+    });
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ mod value;
 
 pub use self::checked::{Checked, Daemon, Defaults, Limits, Rate, ToolOverride, Unregistered};
 pub use self::environment::Environment;
-pub use self::inline::{inline, with_inline};
+pub use self::inline::{inline, replace, with_inline};
 pub use self::origin::{MASK, Origin, Origins, Shown};
 pub use self::places::Places;
 pub use self::problem::{Problem, Problems};
