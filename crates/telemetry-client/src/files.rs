@@ -7,6 +7,8 @@ use std::path::Path;
 
 use telemetry_policy::gather::{Found, Look};
 
+use crate::notice::{AGREED, NOTICED};
+
 /// The most that is read of a file about consent or of a manifest. The largest known manifest has 12 KiB.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
@@ -35,6 +37,42 @@ impl Look for RealFiles {
 
     fn device(&self, path: &Path) -> Option<u64> {
         std::fs::metadata(path).ok().map(|found| found.dev())
+    }
+}
+
+/// The same files, as far as they are about one tool: what other tools brought and were agreed to is not read through,
+/// which is most of what a look costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FilesOf<'t> {
+    /// The tool.
+    pub(crate) tool: &'t str,
+}
+
+impl Look for FilesOf<'_> {
+    fn look(&self, path: &Path) -> Found {
+        let named = |path: Option<&Path>, names: &[&str]| {
+            path.and_then(Path::file_name)
+                .is_some_and(|name| names.iter().any(|known| name == *known))
+        };
+        match RealFiles.look(path) {
+            // A manifest says whose it is.
+            Found::File(text) if named(path.parent(), &["tools.d"]) && !text.contains(self.tool) => {
+                Found::Absent
+            }
+            Found::Directory(mut names) if named(Some(path), &[NOTICED, AGREED]) => {
+                names.retain(|name| name == self.tool);
+                Found::Directory(names)
+            }
+            found => found,
+        }
+    }
+
+    fn owner(&self, path: &Path) -> Option<u32> {
+        RealFiles.owner(path)
+    }
+
+    fn device(&self, path: &Path) -> Option<u64> {
+        RealFiles.device(path)
     }
 }
 
@@ -100,6 +138,30 @@ fn reason(error: &io::Error) -> String {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_is_about_other_tools_is_not_read_through() {
+        let home = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| {
+            let path = home.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        put("tools.d/dlt.toml", "name = \"dlt\"");
+        put("tools.d/any.toml", "name = \"kedro\"");
+        put("noticed/dlt", "x");
+        put("noticed/kedro", "x");
+        put("consent.toml", "[tools]\n");
+        let eyes = FilesOf { tool: "kedro" };
+        let look = |name: &str| eyes.look(&home.path().join(name));
+        assert_eq!(look("tools.d/dlt.toml"), Found::Absent);
+        assert_eq!(
+            look("tools.d/any.toml"),
+            Found::File("name = \"kedro\"".to_owned())
+        );
+        assert_eq!(look("noticed"), Found::Directory(vec!["kedro".to_owned()]));
+        assert_eq!(look("consent.toml"), Found::File("[tools]\n".to_owned()));
+    }
 
     #[test]
     fn what_is_there_is_told_apart() {

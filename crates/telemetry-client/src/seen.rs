@@ -14,6 +14,7 @@ use telemetry_protocol::place::SYSTEM_SOCKET;
 
 use crate::client::Client;
 use crate::connect::Refusal;
+use crate::files::FilesOf;
 use crate::spool::Spool;
 use crate::{Connection, Context, Gathered, Question, RealFiles, Surroundings, TalkError, clock, connect};
 
@@ -52,7 +53,8 @@ pub(crate) struct Seen<'c> {
 impl<'c> Seen<'c> {
     pub(crate) fn look(client: &'c Client, surroundings: &Surroundings, context: &Context) -> Self {
         let own = client.manifest.as_slice();
-        let gathered = Gathered::with(surroundings, own, &RealFiles);
+        let eyes = FilesOf { tool: &client.name };
+        let gathered = Gathered::with(surroundings, own, &eyes);
         let question = Question {
             tool: &client.name,
             project: client.project_dir.as_deref(),

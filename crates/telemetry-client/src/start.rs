@@ -149,3 +149,136 @@ fn reap() {
         started.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn surroundings(home: &Path, more: &[(&str, &str)]) -> Surroundings {
+        let at = |name: &str| home.join(name).display().to_string();
+        let (state, runtime) = (at("state"), at("run"));
+        let mut vars = vec![
+            ("HOME", home.to_str().unwrap()),
+            ("TELEMETRYD_STATE_DIR", state.as_str()),
+            ("XDG_RUNTIME_DIR", runtime.as_str()),
+            ("LC_ALL", "C"),
+            ("API_TOKEN", "secret"),
+            ("LD_PRELOAD", ""),
+        ];
+        vars.extend_from_slice(more);
+        Surroundings::read(vars.into_iter().collect(), None, 1000, &|_| false)
+    }
+
+    /// A program that tells with what it was started.
+    fn program(home: &Path) -> PathBuf {
+        let path = home.join("telemetryd");
+        let told = home.join("told");
+        let script = format!(
+            "#!/bin/sh\n{{ echo \"$@\"; pwd; env; }} >>{0}.part\necho >>{0}.part\nmv {0}.part {0}\n",
+            told.display()
+        );
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn told(home: &Path) -> String {
+        let until = clock::after(Duration::from_secs(20));
+        loop {
+            if let Ok(text) = fs::read_to_string(home.join("told")) {
+                return text;
+            }
+            assert!(!clock::left(until).is_zero(), "it was never started");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_daemon_is_started_once_with_what_it_needs_of_the_environment() {
+        let home = tempfile::tempdir().unwrap();
+        let program = program(home.path());
+        let surroundings = surroundings(home.path(), &[]);
+        let state = home.path().join("state");
+        spawn(&program, &state, &surroundings).unwrap();
+        let said = told(home.path());
+        let mut lines = said.lines();
+        assert_eq!(lines.next(), Some("--background --idle-exit 60s"));
+        assert_eq!(lines.next(), Some("/"));
+        assert!(
+            said.contains("TELEMETRYD_STATE_DIR=") && said.contains("LC_ALL=C"),
+            "{said}"
+        );
+        assert!(
+            !said.contains("API_TOKEN") && !said.contains("LD_PRELOAD"),
+            "{said}"
+        );
+        fs::remove_file(home.path().join("told")).unwrap();
+        spawn(&program, &state, &surroundings).unwrap();
+        spawn(&program, &state, &surroundings).unwrap();
+        // As long as the first one may still be coming up nobody starts a second.
+        let lock = fs::File::options()
+            .write(true)
+            .open(state.join("start.lock"))
+            .unwrap();
+        lock.set_modified(std::time::UNIX_EPOCH).unwrap();
+        spawn(&program, &state, &surroundings).unwrap();
+        assert_eq!(told(home.path()).matches("--background").count(), 1);
+    }
+
+    #[test]
+    fn who_is_at_it_and_who_answers_meanwhile_are_left_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let program = program(home.path());
+        let surroundings = surroundings(home.path(), &[]);
+        let state = home.path().join("state");
+        fs::create_dir_all(&state).unwrap();
+        let lock = fs::File::create(state.join("start.lock")).unwrap();
+        lock.lock().unwrap();
+        assert!(spawn(&program, &state, &surroundings).is_err());
+        lock.unlock().unwrap();
+        fs::create_dir_all(home.path().join("run/telemetryd")).unwrap();
+        let socket = home.path().join("run/telemetryd/telemetryd.sock");
+        let _daemon = std::os::unix::net::UnixListener::bind(socket).unwrap();
+        spawn(&program, &state, &surroundings).unwrap();
+        assert_eq!(
+            fs::metadata(state.join("start.lock")).unwrap().len(),
+            0,
+            "nothing was started"
+        );
+    }
+
+    #[test]
+    fn only_a_program_that_nobody_else_can_have_put_there_is_started() {
+        let home = tempfile::tempdir().unwrap();
+        let program = program(home.path());
+        let uid = rustix::process::geteuid().as_raw();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        assert!(trusted(&program, uid));
+        assert!(!trusted(&home.path().join("absent"), uid));
+        mode(&program, 0o644);
+        assert!(!trusted(&program, uid), "not a program");
+        mode(&program, 0o757);
+        assert!(!trusted(&program, uid), "anybody may change it");
+        mode(&program, 0o755);
+        mode(home.path(), 0o777);
+        assert!(!trusted(&program, uid), "anybody may replace it");
+    }
+
+    #[test]
+    fn nobody_is_started_for_root_or_where_somebody_has_said_no() {
+        let home = tempfile::tempdir().unwrap();
+        let root = rustix::process::geteuid().is_root();
+        assert_eq!(wanted(&surroundings(home.path(), &[])), !root);
+        assert!(!wanted(&surroundings(
+            home.path(),
+            &[("TELEMETRYD_AUTOSTART", "0")]
+        )));
+        assert!(!wanted(&surroundings(
+            home.path(),
+            &[("TELEMETRYD_SOCKET", "/x.sock")]
+        )));
+        let mut of_root = surroundings(home.path(), &[]);
+        of_root.uid = 0;
+        assert!(!wanted(&of_root));
+    }
+}
