@@ -78,7 +78,9 @@ fn in_every_state() -> Stage {
     stage.queue((500..503).map(poison));
     assert_eq!(stage.flush()["left"], 0);
     assert!(booked(&status(&stage.daemon), "parked") >= 3);
-    // More that waits, in segments of which a part is delivered.
+    // More that is sent as it comes, and more that waits: segments of which a part is delivered.
+    stage.queue(events(TOOL, NEEDLE, 1_500, 20));
+    assert_eq!(ask(&stage.daemon, &json!({"op": "pause"}))["ok"], true);
     stage.queue(events(TOOL, NEEDLE, 2_000, 60));
     stage.queue(events("other", STAYS, 3_000, 30));
     stage
@@ -103,6 +105,7 @@ fn the_others_are_whole(stage: &Stage) {
     };
     assert_eq!((sum(TOOL, "queued"), sum(TOOL, "parked")), (0, 0));
     assert_eq!(sum("other", "purged"), 0);
+    assert_eq!(ask(&stage.daemon, &json!({"op": "resume"}))["ok"], true);
     assert_eq!(stage.flush()["left"], 0);
     stage.endpoint.wait_for_ids((3_000..3_030).map(id));
 }
@@ -135,7 +138,10 @@ fn after_a_kill_at_any_time_the_next_daemon_leaves_no_byte_either() {
                     tool.send(&event);
                 }
             }
-            _ => drop(ask(&stage.daemon, &json!({"op": "flush"}))),
+            _ => {
+                ask(&stage.daemon, &json!({"op": "resume"}));
+                ask(&stage.daemon, &json!({"op": "flush"}));
+            }
         }
         stage.daemon.kill9();
         stage

@@ -132,14 +132,22 @@ fn an_endpoint_that_is_slow_to_accept_gets_no_byte_after_a_withdrawal() {
     }
 }
 
-/// Whether a connection to this address has bytes that its owner has not read (proc(5): state 01, `rx_queue`).
-fn has_unread(address: SocketAddr) -> bool {
-    let to = format!(":{:04X}", address.port());
+/// At which end of a connection an address is.
+#[derive(Clone, Copy)]
+enum Side {
+    Local = 1,
+    Remote = 2,
+}
+
+/// Whether a connection with this address at that end has bytes that its owner has not read (proc(5): state 01,
+/// `rx_queue`).
+fn has_unread(side: Side, address: SocketAddr) -> bool {
+    let port = format!(":{:04X}", address.port());
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
     table.lines().any(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let unread = |queues: &&str| queues.split_once(':').is_some_and(|(_, rx)| rx != "00000000");
-        fields.get(2).is_some_and(|remote| remote.ends_with(&to))
+        fields.get(side as usize).is_some_and(|end| end.ends_with(&port))
             && fields.get(3) == Some(&"01")
             && fields.get(4).is_some_and(unread)
     })
@@ -167,12 +175,14 @@ fn an_endpoint_that_is_slow_with_tls_gets_no_request_after_a_withdrawal() {
         );
         let url = wire.url().replace("http:", "https:");
         let mut daemon = begun(&home, &url, &trust);
-        eventually("it dials", DEADLINE, || (wire.connections() > 0).then_some(()));
+        eventually("it has begun with TLS", DEADLINE, || {
+            has_unread(Side::Local, wire.address()).then_some(())
+        });
         withdraw(&mut daemon, &home, learns, || {
             wire.set(Fault::None);
             if learns == Learns::ByAsking {
                 eventually("the server's half of TLS has reached it", DEADLINE, || {
-                    has_unread(wire.address()).then_some(())
+                    has_unread(Side::Remote, wire.address()).then_some(())
                 });
             }
         });

@@ -64,6 +64,8 @@ impl Service {
             ConsentAction::Reset => None,
         };
         let cancelled = self.counters.cancelled.get();
+        // A flusher whose request is cancelled may erase rows before we do: what has gone from the books counts.
+        let before = self.purged_so_far(uid).await;
         let policy = match self.consent.change(uid, tool, word) {
             Ok(policy) => policy,
             Err(message) => {
@@ -74,10 +76,11 @@ impl Service {
         let spooled = self.consent.erase_spool(&policy);
         match self.purge_withdrawn_of(uid, &policy).await {
             Ok(purged) => {
+                let rows = self.purged_so_far(uid).await.saturating_sub(before);
                 let verdict = tool.map(|tool| policy.tool_with_rows(tool).decision.verdict.as_str());
                 let line = json!({
                     "ok": true, "status": "changed", "verdict": verdict,
-                    "purged": purged.queued + purged.parked, "sent_bodies": purged.sent_bodies, "spooled": spooled,
+                    "purged": rows, "sent_bodies": purged.sent_bodies, "spooled": spooled,
                     "cancelled": self.counters.cancelled.get() - cancelled, "reached": [self.socket.display().to_string()], "not_reached": [],
                 });
                 out.line(&line).await
@@ -87,6 +90,13 @@ impl Service {
                 Ok(())
             }
         }
+    }
+
+    /// Rows of this person that were ever purged.
+    async fn purged_so_far(&self, uid: u32) -> u64 {
+        let whose = (self.places.mode == Mode::System).then_some(uid);
+        let books = self.queue.books(whose).await.unwrap_or_default();
+        books.iter().map(|book| book.purged).sum()
     }
 
     /// Erases the rows of every tool of this person that may not send any more.
