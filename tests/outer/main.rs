@@ -16,6 +16,8 @@ mod vectors;
 mod captures;
 mod clickhouse;
 mod delivery;
+#[cfg(target_os = "linux")]
+mod differences;
 mod network;
 #[cfg(target_os = "linux")]
 mod offline;
