@@ -123,7 +123,7 @@ fn dlt_as_its_tracker_knows_it() {
     for (name, removed) in [
         ("dlt-pipeline-run-001", &["~properties.extract_data"][..]),
         ("dlt-pipeline-run-002", &[]),
-        ("dlt-pipeline-run-003", &["~properties.destination_fingerprint"]),
+        ("dlt-pipeline-run-003", &[]),
         ("dlt-pipeline-run-004", &[]),
         ("dlt-schema-cmd-001", &[]),
     ] {
