@@ -10,6 +10,7 @@ mod invariants;
 mod laws;
 mod managers;
 mod pages;
+mod privacy;
 mod services;
 mod tree;
 mod vectors;
