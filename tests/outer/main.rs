@@ -43,6 +43,8 @@ mod disk;
 mod faults;
 mod kill;
 mod life;
+#[cfg(target_os = "linux")]
+mod on_demand;
 mod spool;
 
 #[cfg(target_os = "linux")]
