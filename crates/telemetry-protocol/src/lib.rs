@@ -8,6 +8,7 @@ pub mod answer;
 pub mod consent;
 pub mod consent_log;
 pub mod event;
+pub mod foreign;
 pub mod json;
 pub mod limits;
 pub mod map;
