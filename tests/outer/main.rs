@@ -39,6 +39,8 @@ mod orders;
 mod seeds;
 mod tools;
 
+mod gateway;
+
 mod disk;
 mod faults;
 mod kill;

@@ -76,7 +76,7 @@ impl Refusal {
         let status = match refused.code {
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            ErrorCode::UnknownTool | ErrorCode::NotAllowed => StatusCode::FORBIDDEN,
+            ErrorCode::UnknownTool => StatusCode::FORBIDDEN,
             ErrorCode::QueueFull | ErrorCode::Storage | ErrorCode::ShuttingDown | ErrorCode::Internal => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -1,5 +1,6 @@
 //! The door that the lines go through. It is telemetryd's: what the socket's lines go through as well.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::answer::Refused;
@@ -45,8 +46,8 @@ pub trait Door: Send + Sync + 'static {
     /// The user whose requests alone are taken; `None`: everybody's.
     fn owner(&self) -> Option<u32>;
 
-    /// Whether this variable of a peer's environment may matter.
-    fn wants(&self, variable: &str) -> bool;
+    /// The variables of a peer's environment that may matter.
+    fn variables(&self) -> BTreeSet<String>;
 
     /// Whether the manifest of `tool` lists this event by its name.
     fn lists(&self, uid: u32, tool: &str, event: &str) -> bool;

@@ -5,6 +5,7 @@
 //! is reading files of the kernel's for some milliseconds: it has a thread of its own, and all who wait are looked up
 //! together. What cannot be read says nothing.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
@@ -31,16 +32,16 @@ pub(crate) struct Question {
 pub(crate) struct Peers(mpsc::Sender<Question>);
 
 impl Peers {
-    /// Starts the thread. `owner`: the user whose processes are looked at, others' are nobody's business; `wants`:
+    /// Starts the thread. `owner`: the user whose processes are looked at, others' are nobody's business; `wanted`:
     /// the variables that are kept of an environment.
     pub(crate) fn start(
         owner: Option<u32>,
-        wants: impl Fn(&str) -> bool + Send + 'static,
+        wanted: impl Fn() -> BTreeSet<String> + Send + 'static,
     ) -> std::io::Result<Self> {
         let (questions, asked) = mpsc::channel(WAITING);
         std::thread::Builder::new()
             .name("gateway-peers".to_owned())
-            .spawn(move || look_up(asked, owner, &wants))?;
+            .spawn(move || look_up(asked, owner, &wanted))?;
         Ok(Self(questions))
     }
 
@@ -63,13 +64,13 @@ impl Peers {
     }
 }
 
-fn look_up(mut asked: mpsc::Receiver<Question>, owner: Option<u32>, wants: &dyn Fn(&str) -> bool) {
+fn look_up(mut asked: mpsc::Receiver<Question>, owner: Option<u32>, wanted: &dyn Fn() -> BTreeSet<String>) {
     while let Some(first) = asked.blocking_recv() {
         let mut questions = vec![first];
         while let Ok(more) = asked.try_recv() {
             questions.push(more);
         }
-        for (question, peer) in kernel::answers(questions, owner, wants) {
+        for (question, peer) in kernel::answers(questions, owner, &wanted()) {
             // Who went away meanwhile does not hear it.
             let _ = question.answer.send(peer);
         }
@@ -79,7 +80,7 @@ fn look_up(mut asked: mpsc::Receiver<Question>, owner: Option<u32>, wants: &dyn 
 /// The kernel's tables.
 #[cfg(target_os = "linux")]
 mod kernel {
-    use std::collections::HashMap;
+    use std::collections::{BTreeSet, HashMap};
     use std::fs;
     use std::io::Read;
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -98,7 +99,7 @@ mod kernel {
     pub(super) fn answers(
         questions: Vec<Question>,
         owner: Option<u32>,
-        wants: &dyn Fn(&str) -> bool,
+        wanted: &BTreeSet<String>,
     ) -> Vec<(Question, Option<Peer>)> {
         let sockets = match questions.iter().any(|question| question.ends.is_some()) {
             true => sockets(),
@@ -123,7 +124,7 @@ mod kernel {
                 (None, None) => return (question, None),
             };
             let read = question.environment && of_owner(uid);
-            let environment = |pid: &i32| environment(*pid, uid, wants);
+            let environment = |pid: &i32| environment(*pid, uid, wanted);
             let environments = match read {
                 true => pids
                     .iter()
@@ -221,7 +222,7 @@ mod kernel {
     }
 
     /// The wanted variables with which a process of this user was started.
-    fn environment(pid: i32, uid: u32, wants: &dyn Fn(&str) -> bool) -> Option<Vec<(String, String)>> {
+    fn environment(pid: i32, uid: u32, wanted: &BTreeSet<String>) -> Option<Vec<(String, String)>> {
         let file = fs::File::open(format!("/proc/{pid}/environ")).ok()?;
         if file.metadata().ok()?.uid() != uid {
             return None;
@@ -235,7 +236,7 @@ mod kernel {
                 continue;
             };
             let name = String::from_utf8_lossy(&entry[..at]);
-            if !wants(&name) {
+            if !wanted.contains(&*name) {
                 continue;
             }
             // A value that is too long to keep is still there: being present may be enough.
@@ -284,9 +285,13 @@ mod kernel {
             assert_eq!(uid, fs::metadata("/proc/self").unwrap().uid());
             assert!(inode > 0);
             let pid = i32::try_from(std::process::id()).unwrap();
-            let path = environment(pid, uid, &|name| name == "PATH").unwrap();
+            let path = environment(pid, uid, &BTreeSet::from(["PATH".to_owned()])).unwrap();
             assert_eq!(path.len(), 1);
-            assert_eq!(environment(pid, uid + 1, &|_| true), None, "somebody else's");
+            assert_eq!(
+                environment(pid, uid + 1, &BTreeSet::from(["PATH".to_owned()])),
+                None,
+                "somebody else's"
+            );
         }
     }
 }
@@ -295,12 +300,14 @@ mod kernel {
 /// environment.
 #[cfg(not(target_os = "linux"))]
 mod kernel {
+    use std::collections::BTreeSet;
+
     use super::{Peer, Question};
 
     pub(super) fn answers(
         questions: Vec<Question>,
         owner: Option<u32>,
-        _wants: &dyn Fn(&str) -> bool,
+        _wanted: &BTreeSet<String>,
     ) -> Vec<(Question, Option<Peer>)> {
         let answer = |question: Question| {
             let known = question.known.or(owner.map(|owner| (owner, None)));

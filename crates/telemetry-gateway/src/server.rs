@@ -55,9 +55,9 @@ pub async fn serve<D: Door>(
     door: Arc<D>,
     mut stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let wants = Arc::clone(&door);
+    let about = Arc::clone(&door);
     let gateway = Arc::new(Gateway {
-        peers: Peers::start(door.owner(), move |name| wants.wants(name))?,
+        peers: Peers::start(door.owner(), move || about.variables())?,
         room: Room::new(door.limits().body),
         port: match &listener {
             Listener::Tcp(listener) => Some(listener.local_addr()?.port()),

@@ -44,8 +44,6 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of a body, as it comes and again as it is unpacked.
     pub body: usize,
-    /// Bytes of one line; a longer one is not made.
-    pub line: usize,
     /// How long a request's head may take, and then its body.
     pub patience: Duration,
     /// How long a connection may be kept.

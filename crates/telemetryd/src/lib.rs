@@ -12,6 +12,7 @@ pub mod desk;
 pub mod failure;
 mod files;
 pub mod flush;
+pub mod gateway;
 pub mod ingest;
 pub mod jobs;
 pub mod journal;

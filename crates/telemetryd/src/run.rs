@@ -21,7 +21,7 @@ use crate::flush::trigger;
 use crate::phase::{Ender, Phase, reached};
 use crate::signals::{Listener, Signal};
 use crate::world::World;
-use crate::{background, flush, ingest, log, notify, socket, spool, state_dir};
+use crate::{background, flush, gateway, ingest, log, notify, socket, spool, state_dir};
 
 /// Opens the queue: takes the lock, salvages what has to be.
 ///
@@ -165,6 +165,7 @@ async fn live(
     let (loaded_sender, loaded_reader) = watch::channel(Arc::new(loaded));
     let (reload, mut reloads) = mpsc::channel::<ReloadRequest>(4);
     let (open, mut opened) = watch::channel(0);
+    let (gateway_state, gateway_reader) = watch::channel(gateway::State::default());
 
     let shared = flush::Shared {
         queue: queue.clone(),
@@ -193,6 +194,7 @@ async fn live(
         places: world.places.clone(),
         socket: world.socket.clone(),
         moved: world.moved.clone(),
+        gateway: gateway_reader,
         open: opened.clone(),
         identity: Arc::clone(&identity),
     });
@@ -216,6 +218,8 @@ async fn live(
         let directory = world.places.state.join("spool");
         tokio::spawn(spool::run(directory, world.uid, Arc::clone(&connections)))
     });
+    let gateway = gateway::run(Arc::clone(&connections), world.places.mode, gateway_state);
+    let mut gateway = tokio::spawn(gateway);
     let mut listening = tokio::spawn(ingest::run(listener, connections));
     let withdrawing = tokio::spawn(withdrawals(
         queue.clone(),
@@ -280,7 +284,8 @@ async fn live(
     drop(bound);
     let draining = async {
         // A client that never ends must not keep what is queued from being sent.
-        let _ = tokio::time::timeout(limit / 2, &mut listening).await;
+        let both = async { tokio::join!(&mut listening, &mut gateway) };
+        let _ = tokio::time::timeout(limit / 2, both).await;
         if ender.drain_limit() != Some(Duration::ZERO) {
             ender.drain();
             let _ = (&mut flushing).await;
@@ -294,6 +299,7 @@ async fn live(
     }
     ender.stop();
     listening.abort();
+    gateway.abort();
     watching.abort();
     withdrawing.abort();
     if let Some(spooling) = spooling {

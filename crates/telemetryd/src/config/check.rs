@@ -41,6 +41,7 @@ pub(super) fn check(mode: Mode, file: &File, problems: &mut Problems) -> (Checke
             .filter_map(|name| check.destination(&name))
             .map(|destination| (Arc::clone(&destination.name), destination))
             .collect(),
+        gateway: check.gateway(mode),
         tools: check
             .names("tools")
             .into_iter()

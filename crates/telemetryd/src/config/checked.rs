@@ -23,6 +23,8 @@ pub struct Checked {
     /// `[destinations.NAME]`. None at all is fine: events then wait as `no_destination`.
     /// That a token file or variable can be read is not checked here: delivery reads it for each burst.
     pub destinations: BTreeMap<Arc<str>, Destination>,
+    /// `[gateway]`.
+    pub gateway: Arc<telemetry_gateway::Settings>,
     /// `[tools.NAME]`: what goes over a tool's manifest.
     pub tools: BTreeMap<String, ToolOverride>,
 }

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use super::later;
 use super::units::DAY;
 use super::value::Takes;
 
@@ -256,6 +255,9 @@ pub(super) const KEYS: &[Key] = &[
     optional("destinations.*.tls.ca_only_file", Takes::Path),
     optional("destinations.*.tls.client_cert", Takes::Path),
     optional("destinations.*.tls.client_key", Takes::Path),
+    key("gateway.listen", Takes::Listen, "\"off\""),
+    key("gateway.keys", Takes::Keys, "{}"),
+    key("gateway.proxy_hosts", Takes::Hosts, "[]"),
     optional("tools.*.destination", Takes::Name),
     key("tools.*.enabled", Takes::Flag, "true"),
     // It only tightens: a manifest's opt-in cannot be turned into opt-out from here.
@@ -303,12 +305,7 @@ pub(super) fn children(path: &[String]) -> Vec<&'static str> {
             .all(|name| segments.next().is_some_and(|segment| fits(segment, name)));
         segments.next().filter(|_| inside)
     };
-    let mut names: Vec<&'static str> = KEYS
-        .iter()
-        .map(|key| key.pattern)
-        .chain(later::patterns())
-        .filter_map(below)
-        .collect();
+    let mut names: Vec<&'static str> = KEYS.iter().map(|key| key.pattern).filter_map(below).collect();
     names.sort_unstable();
     names.dedup();
     names

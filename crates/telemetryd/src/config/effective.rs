@@ -8,7 +8,7 @@ use super::file::{File, Found, preset};
 use super::origin::{MASK, Origin, Origins};
 use super::problem::Problems;
 use super::value::{Parsed, Takes};
-use super::{units, url};
+use super::{gateway, units, url};
 
 /// All layers together, being read.
 pub(super) struct Check<'a> {
@@ -24,15 +24,15 @@ impl Check<'_> {
     /// The value that is set and good; a bad one was reported by the inspection.
     pub(super) fn found(&mut self, key: &[&str]) -> Option<Parsed> {
         let takes = default::find(key)?.takes;
-        let found = self.file.found(key)?;
-        let parsed = takes.parse(found).ok()?;
+        let found = self.file.whole(key)?;
+        let parsed = takes.parse(&found).ok()?;
         self.origins
-            .note(units::dotted(key), shown(takes, found), found.origin.clone());
+            .note(units::dotted(key), shown(takes, &found), found.origin.clone());
         Some(parsed)
     }
 
     /// The value or the default; `None` where there is neither.
-    fn read(&mut self, key: &[&str]) -> Option<Parsed> {
+    pub(super) fn read(&mut self, key: &[&str]) -> Option<Parsed> {
         if let Some(parsed) = self.found(key) {
             return Some(parsed);
         }
@@ -125,10 +125,11 @@ impl Check<'_> {
 fn shown(takes: Takes, found: &Found) -> toml::Value {
     match (takes, found.text()) {
         (takes, _) if takes.secret() => toml::Value::String(MASK.to_owned()),
+        (Takes::Keys, _) => gateway::keys_shown(&found.value),
         (Takes::Url, Some(text)) => toml::Value::String(url::mask(text)),
         (Takes::Proxy, Some(text)) => toml::Value::String(url::proxy_mask(text)),
         // What was read as a string is shown as one: a token file's name in the environment may be `1`.
-        (Takes::Path | Takes::Variable | Takes::Name | Takes::Log, Some(text)) => {
+        (Takes::Path | Takes::Variable | Takes::Name | Takes::Log | Takes::Listen, Some(text)) => {
             toml::Value::String(text.to_owned())
         }
         _ => found.value.clone(),

@@ -40,6 +40,24 @@ pub(super) enum Node {
     Table(Table),
 }
 
+impl Node {
+    /// The node as one value.
+    pub(super) fn whole(&self) -> Found {
+        match self {
+            Self::Leaf(found) => found.clone(),
+            Self::Table(table) => {
+                let entries = table.entries.iter();
+                let entries = entries.map(|(name, node)| (name.clone(), node.whole().value));
+                Found {
+                    value: toml::Value::Table(entries.collect()),
+                    raw: None,
+                    origin: table.origin.clone(),
+                }
+            }
+        }
+    }
+}
+
 /// A table and where it stood.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Table {
@@ -132,6 +150,11 @@ impl File {
             Node::Leaf(found) => Some(found),
             Node::Table(_) => None,
         }
+    }
+
+    /// What stands at `path`, a table as one value.
+    pub(super) fn whole<S: AsRef<str>>(&self, path: &[S]) -> Option<Found> {
+        self.node(path).map(Node::whole)
     }
 
     /// The table at `path`.

@@ -1,13 +1,12 @@
 //! The first half of checking: each layer by itself, against the table of keys. Unknown keys, wrong types,
-//! values out of bounds, names that cannot be names, and what this version has not yet.
+//! values out of bounds, and names that cannot be names.
 
 use super::default::{self, KEYS, children};
 use super::file::{File, Found, Node, Table, kind};
-use super::later;
 use super::origin::MASK;
 use super::problem::{Problem, Problems};
 use super::suggest::nearest;
-use super::value::Refusal;
+use super::value::{Refusal, Takes};
 use super::{units, url};
 
 /// Adds what is wrong with one layer.
@@ -28,23 +27,18 @@ fn visit(node: &Node, path: &mut Vec<String>, problems: &mut Problems) {
         Node::Leaf(found) => &found.origin,
         Node::Table(table) => &table.origin,
     };
-    if let Some(later) = later::find(path) {
-        let value = match node {
-            Node::Leaf(found) => units::literal(&found.value),
-            Node::Table(table) if table.entries.is_empty() => "{}".to_owned(),
-            Node::Table(_) => "{ … }".to_owned(),
-        };
-        if !later.harmless(&value) {
-            problems.add(Problem::new(place, "not supported by this version yet").key(units::dotted(path)));
-        }
-        return;
-    }
     let key = default::find(path);
     let is_table = !children(path).is_empty();
     match (node, key) {
         (Node::Leaf(found), Some(key)) => {
             if let Err(refusal) = key.takes.parse(found) {
                 problems.add(refused(path, found, refusal));
+            }
+        }
+        (Node::Table(_), Some(key)) if matches!(key.takes, Takes::Keys) => {
+            let found = node.whole();
+            if let Err(refusal) = key.takes.parse(&found) {
+                problems.add(refused(path, &found, refusal));
             }
         }
         (Node::Table(table), _) if is_table => match bad_name(path) {
@@ -93,7 +87,7 @@ pub(super) fn refused(path: &[String], found: &Found, refusal: Refusal) -> Probl
 fn shown(path: &[String], found: &Found) -> String {
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     match (segments.as_slice(), &found.value) {
-        (["destinations", _, "auth" | "headers", ..], _) => MASK.to_owned(),
+        (["destinations", _, "auth" | "headers", ..] | ["gateway", "keys", ..], _) => MASK.to_owned(),
         (["destinations", _, "url"], toml::Value::String(url)) => units::quoted(&url::mask(url)),
         (["destinations", _, "proxy"], toml::Value::String(text)) => url::proxy_shown(text),
         (["destinations", _, "url" | "proxy"], _) => MASK.to_owned(),

@@ -1,12 +1,13 @@
 //! What a key takes, and how a found value becomes a typed one or is refused with what is allowed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use telemetry_protocol::limits::is_tool_name;
 
 use super::file::Found;
 use super::suggest::nearest;
-use super::{units, url};
+use super::{gateway, units, url};
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,12 @@ pub(super) enum Takes {
     Path,
     /// The name of an environment variable.
     Variable,
+    /// Where the gateway listens.
+    Listen,
+    /// The gateway's keys, a table.
+    Keys,
+    /// Hosts with their ports.
+    Hosts,
 }
 
 /// A value of the right type and within its bounds.
@@ -56,6 +63,8 @@ pub(super) enum Parsed {
     Flag(bool),
     Word(&'static str),
     Text(String),
+    Texts(Vec<String>),
+    Keys(BTreeMap<String, telemetry_gateway::Key>),
 }
 
 /// Why a value is refused.
@@ -127,6 +136,9 @@ impl Takes {
             Self::Secret { basic: false } => "a string of visible ASCII that is not empty".to_owned(),
             Self::Path => "the absolute path of a file, \"/…\"".to_owned(),
             Self::Variable => "the name of an environment variable, [A-Za-z_][A-Za-z0-9_]*".to_owned(),
+            Self::Listen => gateway::LISTEN.to_owned(),
+            Self::Keys => gateway::KEYS.to_owned(),
+            Self::Hosts => gateway::HOSTS.to_owned(),
         }
     }
 
@@ -199,6 +211,9 @@ impl Takes {
                 .filter(|text| text.starts_with('/') && !text.contains('\0'))
                 .map(owned),
             Self::Variable => text.filter(|text| is_variable(text)).map(owned),
+            Self::Listen => text.filter(|text| gateway::listen(text).is_some()).map(owned),
+            Self::Keys => gateway::keys(&found.value).map(Parsed::Keys),
+            Self::Hosts => gateway::hosts(&found.value).map(Parsed::Texts),
         };
         parsed.ok_or_else(|| self.refuse(found))
     }

@@ -37,6 +37,7 @@ use crate::consent::manifests::ManifestProblem;
 use crate::counters::Counters;
 use crate::desk::Identity;
 use crate::flush;
+use crate::gateway;
 use crate::ingest::{Answers, Ended, Peer};
 use crate::phase::{Ender, PhaseReader};
 
@@ -89,6 +90,8 @@ pub struct Service {
     pub reload: mpsc::Sender<ReloadRequest>,
     pub places: Places,
     pub socket: PathBuf,
+    /// Where the gateway listens.
+    pub gateway: watch::Receiver<gateway::State>,
     /// How many connections are open.
     pub open: watch::Receiver<usize>,
     /// What stands for users.

@@ -52,6 +52,7 @@ impl Service {
                 "kept_until": oldest.map(|ms| when(ms.saturating_add_unsigned(settings.queue.max_age_ms))),
             },
         });
+        status["gateway"] = self.gateway_state();
         status["destinations"] = self.destinations(&view, caller).into();
         status["tools"] = self.tool_states(&books, caller).into();
         status["books"] = books.iter().map(book).collect::<Vec<Value>>().into();
@@ -63,6 +64,17 @@ impl Service {
         match caller.whose {
             None => Ok(Arc::clone(&self.queue.view().borrow())),
             Some(uid) => self.queue.view_of(uid).await.map(Arc::new),
+        }
+    }
+
+    /// Where HTTP is listened to; null: nowhere, as the config says.
+    pub(super) fn gateway_state(&self) -> Value {
+        use crate::gateway::State as Gateway;
+        match &*self.gateway.borrow() {
+            Gateway::Off => Value::Null,
+            Gateway::Listening(place) => json!({ "state": "listening", "listen": place, "reason": null }),
+            Gateway::Closed(fact) => json!({ "state": "closed", "listen": null, "reason": fact.source }),
+            Gateway::Failed(why) => json!({ "state": "failed", "listen": null, "reason": why }),
         }
     }
 

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use telemetry_protocol::answer::{self, EventAnswer};
-use telemetry_protocol::event::{Ack, Rejected};
+use telemetry_protocol::answer;
+use telemetry_protocol::event::Rejected;
 use telemetry_protocol::reason::ErrorCode;
 use telemetry_protocol::request::Control;
-use telemetry_queue::{Appended, ErrorKind, QueueError};
+use telemetry_queue::{Appended, QueueError};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::intake::{Slot, Watched};
+use super::intake::Slot;
+use super::outcome::{Said, Told};
 use super::users::Seat;
 use super::{Peer, Shared};
 use crate::config::Limits;
@@ -51,7 +52,7 @@ pub(super) enum Reply {
 }
 
 /// What the queue said; `None`: it is closed.
-async fn committed(mut answer: AppendAnswer, events: usize) -> Option<Result<Vec<Appended>, QueueError>> {
+async fn committed(mut answer: AppendAnswer, events: usize) -> Said {
     for _ in 0..if events <= FEW { LOOKS } else { 0 } {
         match answer.try_recv() {
             Ok(said) => return Some(said),
@@ -172,7 +173,7 @@ impl Answers {
             match self.replies.try_recv() {
                 Ok(Reply::Appended(Some(mut answer), slots)) => match answer.try_recv() {
                     Ok(said) => {
-                        self.appended(said, &slots);
+                        self.appended(Some(said), &slots);
                         self.done(slots.len());
                     }
                     Err(oneshot::error::TryRecvError::Empty) => {
@@ -197,7 +198,7 @@ impl Answers {
     async fn render(&mut self, reply: Reply) {
         match reply {
             Reply::Ready(slots) => {
-                self.appended(Ok(Vec::new()), &slots);
+                self.appended(Some(Ok(Vec::new())), &slots);
                 self.done(slots.len());
             }
             Reply::Appended(answer, slots) => {
@@ -205,106 +206,20 @@ impl Answers {
                     Some(answer) => committed(answer, slots.len()).await,
                     None => None,
                 };
-                match said {
-                    Some(said) => self.appended(said, &slots),
-                    None => self.each(&slots, |id, _, _| {
-                        let message = "the daemon is shutting down; the event was not taken".to_owned();
-                        EventAnswer::Error {
-                            code: ErrorCode::ShuttingDown,
-                            message,
-                            id: Some(id),
-                        }
-                    }),
-                }
+                self.appended(said, &slots);
                 self.done(slots.len());
             }
             Reply::Control(_) => {}
         }
     }
 
-    fn appended(&mut self, said: Result<Vec<Appended>, QueueError>, slots: &[Slot]) {
-        match said {
-            Ok(outcomes) => {
-                let mut outcomes = outcomes.into_iter();
-                let (counters, tail, uid) = (Arc::clone(&self.counters), self.tail.clone(), self.uid);
-                let say = |what, watched: Option<&Watched>| {
-                    if let Some(Watched { tool, at_ms, line }) = watched {
-                        tail.say(uid, tool, what, *at_ms, || line.clone());
-                    }
-                };
-                self.each(slots, |id, ack, watched| match outcomes.next() {
-                    Some(Appended::Queued) => {
-                        say("accepted", watched);
-                        match ack {
-                            Ack::Synced => EventAnswer::Synced(id),
-                            Ack::None | Ack::Queued => EventAnswer::Queued(id),
-                        }
-                    }
-                    Some(Appended::Duplicate) => {
-                        counters.duplicates.add(1);
-                        say("duplicate", watched);
-                        EventAnswer::Duplicate(id)
-                    }
-                    Some(Appended::Refused) => {
-                        say("refused", watched);
-                        counters.refuse(ErrorCode::QueueFull);
-                        let message =
-                            "the queue takes at most 64 tools of a user, and no event larger than its limit"
-                                .to_owned();
-                        EventAnswer::Error {
-                            code: ErrorCode::QueueFull,
-                            message,
-                            id: Some(id),
-                        }
-                    }
-                    None => {
-                        let message = "the queue said nothing of this event".to_owned();
-                        EventAnswer::Error {
-                            code: ErrorCode::Internal,
-                            message,
-                            id: Some(id),
-                        }
-                    }
-                });
-            }
-            Err(error) => {
-                let code = match error.kind {
-                    ErrorKind::Closed => ErrorCode::ShuttingDown,
-                    _ => ErrorCode::Storage,
-                };
-                let message = match error.kind {
-                    ErrorKind::DiskFull => "the disk is full; the event was not stored".to_owned(),
-                    _ => format!("{error}; the event was not stored"),
-                };
-                let counters = Arc::clone(&self.counters);
-                self.each(slots, |id, _, _| {
-                    counters.refuse(code);
-                    EventAnswer::Error {
-                        code,
-                        message: message.clone(),
-                        id: Some(id),
-                    }
-                });
-            }
-        }
-    }
-
-    fn each(
-        &mut self,
-        slots: &[Slot],
-        mut of_event: impl FnMut(uuid::Uuid, Ack, Option<&Watched>) -> EventAnswer,
-    ) {
-        for slot in slots {
-            match slot {
-                Slot::Ready(answer) => answer.write(&mut self.out),
-                Slot::Event(id, ack, watched) => {
-                    let answer = of_event(*id, *ack, watched.as_deref());
-                    if *ack != Ack::None {
-                        answer.write(&mut self.out);
-                    }
-                }
-            }
-        }
+    fn appended(&mut self, said: Said, slots: &[Slot]) {
+        let told = Told {
+            counters: &self.counters,
+            tail: &self.tail,
+            uid: self.uid,
+        };
+        told.each(said, slots, |answer| answer.write(&mut self.out));
     }
 
     /// Writes what was gathered. While the client does not take it, events that come are still answered

@@ -8,6 +8,7 @@ use serde_json::json;
 use telemetry_policy::redact::Subject;
 use telemetry_policy::{Admission, Occasion, Policy, Report, admit};
 use telemetry_protocol::answer::{self, EventAnswer};
+use telemetry_protocol::consent::Claim;
 use telemetry_protocol::event::{Ack, Event, Rejected};
 use telemetry_protocol::json as wire;
 use telemetry_protocol::reason::ErrorCode;
@@ -46,6 +47,8 @@ pub(super) struct Intake<'s> {
     /// Who the strings are about, and what was taken out of the last event.
     subject: Subject,
     report: Report,
+    /// What was read of the peer's process, where that is not the client's own word: it stands in its place.
+    pub(super) denied: Option<Claim<'static>>,
 }
 
 /// The last event's tool, project and epoch, and their hash.
@@ -121,6 +124,7 @@ impl<'s> Intake<'s> {
             project: None,
             subject: shared.desk.subject(peer.uid),
             report: Report::default(),
+            denied: None,
         }
     }
 
@@ -179,7 +183,12 @@ impl<'s> Intake<'s> {
                         Ack::of(&object),
                     );
                 }
-                Ok(event) => self.event(&event, reading),
+                Ok(mut event) => {
+                    if self.denied.is_some() {
+                        event.consent.clone_from(&self.denied);
+                    }
+                    self.event(&event, reading);
+                }
             },
         }
         self.members = members;

@@ -10,9 +10,11 @@ mod door;
 mod frame;
 mod ids;
 mod intake;
+mod outcome;
 mod pace;
 mod place;
 mod rate;
+mod request;
 mod users;
 
 use std::io;
@@ -32,6 +34,7 @@ use self::door::Door;
 use self::ids::Ids;
 use self::pace::Pace;
 use self::rate::Rates;
+pub use self::request::{NotTaken, request};
 use self::users::{Most, Seat, Users};
 use crate::clock::Clock;
 use crate::config::Checked;
@@ -302,10 +305,13 @@ fn turn_away(stream: &std::os::unix::net::UnixStream, peer: Peer, shared: &Share
 }
 
 /// Counts a connection for as long as it lives, however it ends.
-struct Open(watch::Sender<usize>);
+#[derive(Debug)]
+pub struct Open(watch::Sender<usize>);
 
 impl Open {
-    fn one(open: &watch::Sender<usize>) -> Self {
+    /// One more.
+    #[must_use]
+    pub fn one(open: &watch::Sender<usize>) -> Self {
         open.send_modify(|open| *open += 1);
         Self(open.clone())
     }

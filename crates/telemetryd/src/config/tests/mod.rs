@@ -7,6 +7,7 @@ use super::*;
 
 mod destinations;
 mod encodings;
+mod gateway;
 mod layers;
 mod problems;
 mod reference;

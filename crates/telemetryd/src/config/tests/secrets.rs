@@ -75,7 +75,7 @@ fn a_secret_in_the_wrong_place_is_not_shown_either() {
         format!("[destinations.default]\nurl = [\"https://u:{SECRET}@example.org\"]"),
         format!("[destinations]\nurl = \"https://u:{SECRET}@example.org\""),
         format!("destinations = \"https://u:{SECRET}@example.org\""),
-        format!("[gateway]\nkeys = {{ {SECRET} = \"dlt\" }}"),
+        format!("[gateway]\nkeys = {{ {SECRET} = \"no tool\" }}"),
         destination(&format!("auth.bearer = \"{SECRET}")),
         destination(&format!("auth.bearer = {SECRET}")),
     ] {

@@ -54,26 +54,6 @@ fn the_defaults_are_those_of_the_contract() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_said_and_never_ignored() {
-    for text in [
-        "[gateway]\nlisten = \"127.0.0.1:7423\"",
-        "[gateway]\nkeys = { mykey = \"dlt\" }",
-        "[gateway]\nkeys = { mykey = { tool = \"kedro\" } }",
-        "[gateway]\nproxy_hosts = [\"192.0.2.1:8000\"]",
-    ] {
-        assert!(
-            problems_of(text).contains("not supported by this version yet"),
-            "{text}"
-        );
-    }
-}
-
-#[test]
-fn what_is_not_there_yet_may_be_set_to_what_happens_anyway() {
-    House::with("[gateway]\nlisten = \"off\"\nkeys = {}\nproxy_hosts = []").loaded();
-}
-
-#[test]
 fn a_tool_has_more_than_all_have_is_a_contradiction() {
     let problems = problems_of("[queue]\nmax_bytes = \"1MiB\"\nmax_bytes_per_tool = \"2MiB\"");
     assert!(problems.contains("config.toml:3: queue.max_bytes_per_tool: found \"2MiB\", allowed is at most queue.max_bytes, which is \"1MiB\""), "{problems}");
