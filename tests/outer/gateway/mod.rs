@@ -1,5 +1,6 @@
 //! The gateway, as clients that exist already use it: HTTP to the real daemon, and what arrives at its endpoint.
 
+mod answers;
 mod http;
 mod rows;
 
