@@ -12,25 +12,10 @@ import pytest
 import tomllib
 from programs import SOMEBODY, SOURCES, environment
 
-from telemetryd.testing import Home, Recorded
+from telemetryd.testing import Daemon, Home, Recorded, Sink
 
-KEDRO = """
-name = "kedro"
-consent = "opt-out"
-notice_required = "tool"
-opt_out_env = ["KEDRO_DISABLE_TELEMETRY", { name = "GITHUB_REPOSITORY_OWNER", equals = "kedro-org" }]
-project_files = [{ path = ".telemetry", format = "yaml", key = "consent" }]
-events = "any"
-"""
-DLT = """
-name = "dlt"
-consent = "opt-out"
-notice_required = "tool"
-opt_out_env = [{ name = "RUNTIME__DLTHUB_TELEMETRY", unless = ["true", "1"] }]
-project_files = [{ path = ".dlt/config.toml", format = "toml", key = "runtime.dlthub_telemetry" }]
-user_files = [{ path = "~/.dlt/config.toml", format = "toml", key = "runtime.dlthub_telemetry" }]
-events = "any"
-"""
+#: As they are shipped.
+MANIFESTS = Path(__file__).parents[3] / "config/tools.d"
 
 
 class Stage:
@@ -38,6 +23,7 @@ class Stage:
 
     def __init__(self, home: Home, recorded: Recorded, site: Path) -> None:
         self.home, self.recorded, self.site = home, recorded, site
+        self.socket = recorded.socket
         self.work = home.root / "home/work"
         self.work.mkdir()
         project = tomllib.loads((Path(SOURCES).parent / "pyproject.toml").read_text())["project"]
@@ -51,11 +37,12 @@ class Stage:
         (site / "kedro_telemetry").mkdir()
         (site / "kedro_telemetry/__init__.py").write_text('__version__ = "0"\n')
         (site / "kedro_telemetry/plugin.py").write_text("telemetry_hook = object()\n")
-        for tool, text in (("kedro", KEDRO), ("dlt", DLT)):
-            home.write(home.root / f"data/telemetryd/tools.d/{tool}.toml", text)
+        for tool in ("kedro", "dlt"):
+            text = (MANIFESTS / f"{tool}.toml").read_text()
+            home.write(f"data/telemetryd/tools.d/{tool}.toml", text)
 
     def run(self, *command: str, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-        variables = {**self.home.environment, "TELEMETRYD_SOCKET": str(self.recorded.socket), **more}
+        variables = {**self.home.environment, "TELEMETRYD_SOCKET": str(self.socket), **more}
         env = environment(**variables)
         env["PYTHONPATH"] = f"{self.site}:{SOURCES}"
         # Nobody is asked over the network, whatever a tool tries.
@@ -113,6 +100,7 @@ def test_kedro_run_reports_the_statistics_with_its_masked_command(stage: Stage) 
     assert done.returncode == 0, done.stdout + done.stderr
     (event,) = stage.recorded.wait(1)
     assert (event["tool"], event["event"]) == ("kedro", "Kedro Project Statistics")
+    stage.recorded.check(MANIFESTS / "kedro.toml")
     telemetry_version = event["properties"].pop("telemetry_version")
     assert telemetry_version.startswith("telemetryd ")
     assert event["properties"] == {
@@ -127,6 +115,23 @@ def test_kedro_run_reports_the_statistics_with_its_masked_command(stage: Stage) 
         "dataset_type_count.kedro.io.memory_dataset.MemoryDataset": 2,
         "dataset_type_count.custom": 1,
     }
+
+
+def test_a_kedro_event_goes_the_whole_way_as_its_manifest_lets_it(stage: Stage, sink: Sink) -> None:
+    project = stage.project()
+    (project / "conf/base/logging.yml").write_text("version: 1\n")
+    with Daemon(stage.home, sink):
+        stage.socket = stage.home.socket
+        assert stage.kedro("run", "--pipeline", "ds", cwd=project).returncode == 0
+        (event,) = sink.wait(1)
+    assert event["event"] == "Kedro Project Statistics" and event["tool_version"] == "1.7.0"
+    properties = event["properties"]
+    assert properties["command"] == "kedro run --pipeline *****" and properties["main_command"] == "run"
+    assert properties["number_of_nodes"] == 2 and properties["dataset_type_count.custom"] == 1
+    assert properties["is_ci_env"] is False and properties["python_version"].count(".") == 2
+    # The project's own id is handed on as its hash, the same for a whole team.
+    assert "0c1f0d3c1b7b4f0d8d3f5f6a7b8c9d0e" not in str(event) and properties["project_id"]
+    assert "shop" not in str(event)
 
 
 def test_other_kedro_commands_are_reported_when_they_end(stage: Stage) -> None:
@@ -193,6 +198,7 @@ def test_a_dlt_pipeline_reports_its_four_events_through_the_daemon_and_none_by_i
     events = stage.recorded.wait(4)
     names = [event["event"] for event in events]
     assert names == ["pipeline_extract", "pipeline_normalize", "pipeline_load", "pipeline_run"]
+    stage.recorded.check(MANIFESTS / "dlt.toml")
     load: dict[str, Any] = events[2]["properties"]
     assert load["success"] is True and load["destination_type"] == "dlt.destinations.duckdb"
     assert load["pipeline_name_hash"] == "Pbx4e7q7e0l7FIF3ILOa"

@@ -143,7 +143,7 @@ def test_none_is_started_where_nobody_wants_it(installed: Installed, why: str) -
 
 def test_root_starts_none() -> None:
     if os.geteuid() == 0:
-        assert not _start.wanted({}, False, False)
+        assert not _start.wanted({}, False)
 
 
 def test_the_path_of_a_shell_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+
+from ._context import in_ci
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,15 +35,21 @@ _LOCK = 10
 _children: list[int] = []
 
 
-def wanted(environment: Mapping[str, str], in_ci: bool, no_start_on_demand: bool) -> bool:
-    """Whether a daemon may be started from here."""
+#: Seconds between two attempts of one process.
+_PAUSE = 1.0
+_next_attempt = [0.0]
+
+
+def wanted(environment: Mapping[str, str], no_start_on_demand: bool) -> bool:
+    """Whether a daemon may be started from here, and now."""
     return (
         hasattr(os, "posix_spawn")
-        and not in_ci
         and not no_start_on_demand
         and environment.get("TELEMETRYD_AUTOSTART") != "0"
         and not environment.get("TELEMETRYD_SOCKET")
         and 0 not in (os.getuid(), os.geteuid())
+        and time.monotonic() >= _next_attempt[0]
+        and not in_ci(environment)
     )
 
 
@@ -78,6 +87,7 @@ def start(state: str, environment: Mapping[str, str], answers: Callable[[], bool
     """Starts a daemon unless another process is at it, or somebody ``answers`` meanwhile. Never waits for it."""
     import fcntl
 
+    _next_attempt[0] = time.monotonic() + _PAUSE
     reap()
     if _children:
         return False

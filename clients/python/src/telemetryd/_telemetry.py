@@ -430,13 +430,11 @@ class Telemetry:
             self._spool(seen).note_wedged()
 
     def _start(self, seen: _Seen) -> None:
-        if not self._may_wait(seen) or not seen.places.state:
-            return
-        from . import _context, _start
+        from . import _start
 
         environment = seen.places.environment
-        forbidden = seen.gathered.machine.no_start_on_demand
-        if not _start.wanted(environment, _context.in_ci(environment), forbidden):
+        wanted = _start.wanted(environment, seen.gathered.machine.no_start_on_demand)
+        if not wanted or not seen.places.state or not self._may_wait(seen):
             return
 
         def answers() -> bool:
