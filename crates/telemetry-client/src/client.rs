@@ -157,6 +157,18 @@ impl Client {
         Event::new(self, name)
     }
 
+    /// The arguments of this process, masked by the `vocabulary` of the manifest; without one, all of them are.
+    #[must_use]
+    pub fn command_line(&self) -> Masked {
+        let words = std::env::args_os().skip(1);
+        let words = words.map(|word| word.to_string_lossy().into_owned());
+        let known = self
+            .manifest
+            .as_ref()
+            .and_then(|own| own.terms.vocabulary.as_ref());
+        self.mask(words, known.unwrap_or(&Vocabulary::default()))
+    }
+
     /// What the user has to be shown before any event counts; `None` where there is nothing, or it was shown already.
     /// Show its text, then say so ([`Client::noticed`]): until then the daemon declines.
     #[must_use]
