@@ -229,6 +229,10 @@ def test_where_no_unix_socket_can_be_consent_is_read_and_nothing_else_happens(ho
     home.write(home.config / "consent.toml", "[tools]\nmytool = false\n")
     done = run(windows + TOOL + "print(telemetry.decision().by, telemetry.event('ran', n=1))")
     assert (done.returncode, done.stdout, done.stderr) == (0, "user False\n", "")
+    notice = MANIFEST.replace('notice_required = "tool"', 'notice = "we count"\nnotice_required = true')
+    text = f"from telemetryd import Telemetry\nprint(Telemetry('mytool', {notice!r}).notice())"
+    assert run(windows + text).stdout == "None\n"
+    assert not home.state.exists()
     assert not (home.state / "spool").exists()
 
 

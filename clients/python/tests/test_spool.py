@@ -212,21 +212,23 @@ def test_a_machine_wide_daemon_is_handed_the_spool_after_the_clients_own_event(
     home: Home, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = 'name = "mytool"\nconsent = "opt-out"\nevents = "any"\n'
-    home.write(home.root / "data/telemetryd/tools.d/mytool.toml", manifest)
+    home.write("data/telemetryd/tools.d/mytool.toml", manifest)
     ids = fill(Spool(str(home.state)), 700, size=200)
     torn = home.write(home.state / f"spool/{_line.uuid7(1)}.mytool.ndjson", "half a li")
-    os.utime(torn)
-    # This one is a user's, but found where a machine-wide one would be.
-    monkeypatch.setattr(_telemetry, "SYSTEM_SOCKET", str(home.socket))
-    with Daemon(home, sink):
-        telemetry = Telemetry("mytool", deadline=5.0)
-        assert telemetry.event("own")
-        left = held(home)
-        assert 300 < len(left) < 400, "64 KiB a call"
-        assert left == sorted(ids)[-len(left) :], "oldest first"
-        while held(home):
+    # A daemon of somebody else's, found where a machine-wide one would be: it never looks into this home.
+    with Home() as machine:
+        machine.write("data/telemetryd/tools.d/mytool.toml", manifest)
+        monkeypatch.setattr(_telemetry, "SYSTEM_SOCKET", str(machine.socket))
+        monkeypatch.setenv("TELEMETRYD_SOCKET", str(machine.socket))
+        with Daemon(machine, sink):
+            telemetry = Telemetry("mytool", deadline=5.0)
             assert telemetry.event("own")
-        events = sink.wait(700)
+            left = held(home)
+            assert 300 < len(left) < 400, "64 KiB a call"
+            assert left == sorted(ids)[-len(left) :], "oldest first"
+            while held(home):
+                assert telemetry.event("own")
+            events = sink.wait(700)
     assert len({event["id"] for event in events if event["event"] == "ran"}) == 700
     assert not torn.exists()
 

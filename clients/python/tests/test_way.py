@@ -26,6 +26,16 @@ def test_an_event_arrives_at_the_endpoint(home: Home, sink: Sink, daemon: Daemon
     assert event["context"]["library"]["name"] == "telemetryd-python"
 
 
+def test_keys_and_versions_that_are_too_long_are_cut_and_a_name_that_is_none_is_not_sent(
+    home: Home, sink: Sink, daemon: Daemon
+) -> None:
+    telemetry = Telemetry("mytool", MANIFEST, version="ü" * 100, project="ü" * 1000, user="x" * 1000)
+    assert telemetry.event("ran")
+    assert not telemetry.event("ra\nn") and not telemetry.event("ra\x85n") and not telemetry.event("")
+    (event,) = sink.wait(1)
+    assert event["tool_version"] == "ü" * 32
+
+
 def test_a_projects_denial_is_told_once_and_erases_what_is_queued_of_it(home: Home, sink: Sink) -> None:
     manifest = MANIFEST + 'project_files = [{ path = ".telemetry", format = "yaml", key = "consent" }]\n'
     home.write("data/telemetryd/tools.d/mytool.toml", manifest)

@@ -37,6 +37,11 @@ def text(value: str) -> str:
     return str(_quoted(value))
 
 
+def cut(value: str, most: int) -> str:
+    """The beginning of ``value``, at most that many bytes."""
+    return value.encode("utf-8", "replace")[:most].decode("utf-8", "ignore")
+
+
 def value(found: Any, depth: int = 0) -> str:
     """A value's JSON; :class:`LeftOut` where there is none."""
     if found is None:

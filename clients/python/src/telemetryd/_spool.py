@@ -10,7 +10,7 @@ import stat
 import time
 
 from ._consent.facts import DEFAULT, INVOCATION, LAYERS, OPT_OUT, PROJECT
-from ._line import LeftOut, text, uuid7, value
+from ._line import LeftOut, cut, text, uuid7, value
 from ._manifest import matches
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ def claim(decision: Decision) -> str:
     fact = decision.decider
     if fact.verdict is not True or fact.layer not in (PROJECT, INVOCATION):
         return ""
-    return f',"consent":{{"layer":"{LAYERS[fact.layer]}","verdict":"allow","source":{text(fact.source)}}}'
+    return f',"consent":{{"layer":"{LAYERS[fact.layer]}","verdict":"allow","source":{text(cut(fact.source, 256))}}}'
 
 
 def listed(properties: Mapping[str, Any], manifest: Manifest, event: str) -> str | None:

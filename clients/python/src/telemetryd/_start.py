@@ -35,6 +35,8 @@ _LOCK = 10
 _children: list[int] = []
 
 
+#: After a start, nobody starts another for so many seconds: a daemon is there within some hundredths, or will not be.
+_ONE_AT_A_TIME = 2.0
 #: Seconds between two attempts of one process.
 _PAUSE = 1.0
 _next_attempt = [0.0]
@@ -98,8 +100,12 @@ def start(state: str, environment: Mapping[str, str], answers: Callable[[], bool
     lock = os.open(f"{state}/start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if answers():
+        found_lock = os.fstat(lock)
+        recent = 0 <= time.time() - found_lock.st_mtime < _ONE_AT_A_TIME
+        if (found_lock.st_size and recent) or answers():
             return False
+        os.ftruncate(lock, 0)
+        os.write(lock, b"started\n")
         kept = {
             name: word for name, word in environment.items() if name in _KEPT or name.startswith(("TELEMETRYD_", "LC_"))
         }

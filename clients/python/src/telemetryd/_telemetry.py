@@ -32,6 +32,10 @@ _wedged_until: dict[tuple[str, ...], float] = {}
 _recorder: list[Callable[[Event], bool]] = []
 
 
+def _is_control(letter: str) -> bool:
+    return letter < " " or "\x7f" <= letter < "\xa0"
+
+
 class _Seen:
     """What a process saw of consent at one moment, and whether it still holds."""
 
@@ -262,7 +266,7 @@ class Telemetry:
             if not changed:
                 return False
             event, properties = changed["event"], dict(changed["properties"])
-        if not 0 < len(event.encode("utf-8", "replace")) <= 128:
+        if not 0 < len(event.encode("utf-8", "replace")) <= 128 or any(map(_is_control, event)):
             return False
         if _recorder:
             return _recorder[-1]({"tool": self.name, "event": event, "properties": properties})
@@ -280,7 +284,7 @@ class Telemetry:
         sockets = seen.places.sockets
         projects = [""]
         if denial.layer == PROJECT:
-            names = [self.project] if self.project else []
+            names = [_line.cut(self.project, 256)] if self.project else []
             projects = [f',"project":{_line.text(name)}' for name in names + seen.projects]
         elif not os.path.exists(SYSTEM_SOCKET):
             return
@@ -333,7 +337,7 @@ class Telemetry:
             }
             self._constant = f'"context":{_line.value(facts)}'
             if self.version:
-                self._constant += f',"version":{_line.text(self.version[:64])}'
+                self._constant += f',"version":{_line.text(_line.cut(self.version, 64))}'
         said = claim(seen.decision)
         return (
             f'{{"tool":{_line.text(self.name)},"event":{_line.text(event)},{self._constant}{said}{more},'
@@ -344,7 +348,9 @@ class Telemetry:
         try:
             project = self.project or (seen.projects[0] if seen.projects else None)
             keys = "".join(
-                f',"{name}":{_line.text(key)}' for name, key in (("project", project), ("user", self.user)) if key
+                f',"{name}":{_line.text(_line.cut(key, 256))}'
+                for name, key in (("project", project), ("user", self.user))
+                if key
             )
             if self.redirected:
                 keys += ',"redirected":true'
@@ -450,7 +456,7 @@ class Telemetry:
         return f"{seen.places.state}/noticed/{self.name}"
 
     def _notice(self) -> str | None:
-        if DO_NOT_TRACK in os.environ or self.problems:
+        if DO_NOT_TRACK in os.environ or self.problems or not _connect.POSSIBLE:
             return None
         seen = self._look()
         manifest = seen.manifest
@@ -466,8 +472,6 @@ class Telemetry:
 
     def _report_notice(self, seen: _Seen) -> bool:
         """Tells the daemon; ``False``: none has answered for it."""
-        if not _connect.POSSIBLE:
-            return False
         until = time.monotonic() + self.deadline
         found = _connect.connect(seen.places.sockets, until)
         if isinstance(found, str):
