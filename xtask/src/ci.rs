@@ -22,7 +22,7 @@ struct Step {
     command: fn() -> Result<Command>,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step {
         name: "format",
         command: format,
@@ -46,6 +46,10 @@ const STEPS: [Step; 8] = [
     Step {
         name: "vendors",
         command: vendors,
+    },
+    Step {
+        name: "real tools",
+        command: real_tools,
     },
     Step {
         name: "doc tests",
@@ -112,6 +116,28 @@ fn vendors() -> Result<Command> {
         .arg("tests/real_tools/encodings.py")
         .current_dir(crate::programs::root())
         .env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
+/// Kedro, dlt and Evidently as they are on PyPI: what they send is still what the captures say.
+fn real_tools() -> Result<Command> {
+    let requirements = Path::new("tests/real_tools/requirements.txt");
+    let mut command = Command::new(venv::interpreter("real-tools", requirements)?);
+    let programs = target()?.join("debug");
+    command
+        .args([
+            "-m",
+            "unittest",
+            "discover",
+            "--start-directory",
+            "tests/real_tools",
+            "--pattern",
+            "direct.py",
+        ])
+        .current_dir(crate::programs::root())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("TELEMETRYD_BIN", programs.join("telemetryd"))
+        .env("TELEMETRYCTL_BIN", programs.join("telemetryctl"));
     Ok(command)
 }
 
