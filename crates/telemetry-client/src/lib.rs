@@ -31,6 +31,7 @@ pub mod surroundings;
 pub mod consent;
 pub mod files;
 pub mod notice;
+pub mod project;
 
 pub mod connect;
 pub mod connection;

@@ -106,3 +106,33 @@ fn an_opt_out_is_the_users_own_word_here_and_in_its_home() {
     let (code, _, _) = ctl(ANN, &["opt-out", "--system"]);
     assert_eq!(code, 77, "the machine's switch is root's");
 }
+
+#[test]
+fn a_denial_in_a_users_own_file_reaches_the_machines_daemon_through_that_users_client() {
+    let Some(machine) = Machine::start(TOLD, "") else {
+        return;
+    };
+    machine.queue(ANN, (1..4).map(event));
+    machine.queue(BEN, [event(11)]);
+    let send = || {
+        let mut command = ctl_as(&machine.home, ANN);
+        let output = command.args(["send", TOOL, "ran", "--strict"]).output().unwrap();
+        output.status.code()
+    };
+    assert_eq!(send(), Some(0));
+    let own = machine
+        .home
+        .root()
+        .join(format!("homes/{ANN}/.config/telemetryd"));
+    fs::create_dir_all(&own).unwrap();
+    fs::write(own.join("consent.toml"), "telemetry = false\n").unwrap();
+    assert_eq!(send(), Some(4));
+    let hers = machine.status(ANN);
+    assert_eq!(
+        (booked(&hers, "purged"), &hers["telemetry"]["verdict"]),
+        (4, &json!("deny"))
+    );
+    assert_eq!(booked(&machine.status(BEN), "queued"), 1);
+    // Kept by the daemon, whatever becomes of the file.
+    assert_eq!(machine.ask(ANN, &event(5))["by"], "user");
+}

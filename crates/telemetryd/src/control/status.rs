@@ -149,16 +149,17 @@ impl Service {
             let tool = policy.tool_with_rows(name);
             let own: Vec<&Book> = books.iter().filter(|book| *book.lane.tool == **name).collect();
             let sum = |number: fn(&Book) -> u64| own.iter().map(|book| number(book)).sum::<u64>();
-            let (verdict, by) = if tool.notice_missing && tool.decision.verdict == Verdict::Allow {
-                ("deny", "notice")
+            let decision = &tool.decision;
+            let (verdict, by, source) = if tool.notice_missing && decision.verdict == Verdict::Allow {
+                ("deny", "notice", &tool.default_source)
             } else {
-                (tool.decision.verdict.as_str(), tool.decision.by.as_str())
+                (decision.verdict.as_str(), decision.by.as_str(), &decision.source)
             };
             json!({
                 "tool": name,
                 "verdict": verdict,
                 "by": by,
-                "source": tool.decision.source,
+                "source": source,
                 "queued": sum(|book| book.queued),
                 "delivered": sum(|book| book.delivered),
                 "parked": sum(|book| book.parked),

@@ -233,23 +233,22 @@ impl Change {
     fn outcome(&self, word: Word, context: &Context) -> Vec<String> {
         match &self.tool {
             Some(tool) => {
-                let decision = explain::decision(context, tool);
-                let decides = decision
-                    .chain
-                    .iter()
-                    .find(|link| link.decides)
-                    .map(|link| &link.fact);
-                let state = if decision.verdict == Verdict::Allow {
-                    "on"
-                } else {
-                    "off"
+                let Some(explained) = explain::about(context, tool) else {
+                    return vec![format!("{tool}: off")];
                 };
+                let (verdict, by, source) = explained.effective();
+                let decides = explained.decision.chain.iter().find(|link| link.decides);
+                let state = if verdict == Verdict::Allow { "on" } else { "off" };
                 let stays = if word == Word::Allow && state == "off" {
                     "stays "
                 } else {
                     ""
                 };
-                let why = decides.map(because).unwrap_or_default();
+                let why = match decides {
+                    _ if by == "notice" => plain(&format!(", by notice: {source} (not shown yet)")),
+                    Some(link) => because(&link.fact),
+                    None => String::new(),
+                };
                 vec![format!("{tool}: {stays}{state}{why}")]
             }
             None => match policy::local(context).denies_everything() {

@@ -190,15 +190,9 @@ fn heard<T>(daemon: &mut Option<Daemon>, ask: impl FnOnce(&mut Daemon) -> Result
     said.ok()
 }
 
-/// The decision about one tool as this process sees it, with the daemon's word where one answers.
-pub(super) fn decision(context: &Context, tool: &str) -> Decision {
-    let which = Which {
-        tool: Some(tool.to_owned()),
-        project: None,
-    };
-    let decided = which.decisions(context).pop().map(|one| one.decision);
-    // One tool was asked for, one decision comes; without it nothing is allowed.
-    decided.unwrap_or_else(|| decide(&[], ToolDefault::Unregistered, "no manifest"))
+/// What holds for one tool as this process sees it, with the daemon's word where one answers.
+pub(super) fn about(context: &Context, tool: &str) -> Option<Explained> {
+    Which::of(Some(tool.to_owned()), None).decisions(context).pop()
 }
 
 /// The tools that the daemon knows.

@@ -70,13 +70,12 @@ pub(super) fn to_a_person(
             plain(&sentence(fact, working, home))
         ))?;
     }
-    if let Some((text, _)) = &explained.notice {
-        let text = match text.is_empty() {
-            true => "what the tool collects has to be shown first".to_owned(),
-            false => format!("has to be shown first: {}", plain(text)),
-        };
-        let decides = if by == "notice" { DECIDES } else { "" };
-        screen.line(&format!("  {:<12} {:<6}  {text}{decides}", "notice", "deny"))?;
+    if let Some((text, _)) = explained.notice.as_ref().filter(|_| by == "notice") {
+        let text = plain(text);
+        let begin: String = text.chars().take(BEGIN).collect();
+        let rest = if begin.len() < text.len() { "…" } else { "" };
+        let told = format!("not shown yet: {begin}{rest}");
+        screen.line(&format!("  {:<12} {:<6}  {told}{DECIDES}", "notice", "deny"))?;
     }
     for wider in &explained.wider {
         screen.line(&format!(
@@ -101,6 +100,9 @@ pub(crate) fn left_behind(tool: &str, still_queued: Option<u64>) -> Option<Strin
         "{count} earlier {events} {are} still queued; 'telemetryctl opt-out --tool {tool}' removes {them}"
     ))
 }
+
+/// Letters of a notice that stand in an explanation; `tools show` has all.
+const BEGIN: usize = 60;
 
 const DECIDES: &str = "        <- decides";
 
