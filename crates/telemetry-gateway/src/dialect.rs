@@ -5,6 +5,7 @@
 //! Raw values are copied as they came, so that no number is rounded.
 
 pub mod any;
+pub mod evidently;
 pub mod heap;
 pub mod jitsu;
 pub mod lines;
@@ -88,6 +89,44 @@ fn object<'a>(members: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     }
     out.push('}');
     out
+}
+
+/// The facts of a context under the names that they have here; what the sender calls by them already stays.
+#[derive(Debug, Default)]
+struct Facts(Vec<(&'static str, String)>);
+
+impl Facts {
+    /// A fact, as raw JSON.
+    fn add(&mut self, name: &'static str, raw: String) {
+        self.0.push((name, raw));
+    }
+
+    /// Python's version: `3.11.7`, or all of `sys.version`, of which the first word counts.
+    fn python(&mut self, version: &str, implementation: Option<&str>) {
+        let Some(version) = version.split_ascii_whitespace().next() else {
+            return;
+        };
+        let mut runtime = serde_json::json!({ "name": "python", "version": version });
+        if let Some(implementation) = implementation {
+            runtime["implementation"] = implementation.into();
+        }
+        self.add("runtime", runtime.to_string());
+    }
+
+    /// The context with these facts among it; `None` where nothing is known.
+    fn within(self, context: Option<&Body<'_>>) -> Option<String> {
+        let mut known: Vec<(String, &str)> = Vec::new();
+        for (name, raw) in &self.0 {
+            if context.is_none_or(|context| context.get(name).is_none()) {
+                known.push(((*name).to_owned(), raw));
+            }
+        }
+        let theirs = context.into_iter().flat_map(Body::members);
+        let is_new = |key: &str| !known.iter().any(|(name, _)| name == key);
+        let theirs: Vec<_> = theirs.filter(|(key, _)| is_new(key)).collect();
+        known.extend(theirs.into_iter().map(|(key, raw)| (key.into_owned(), raw)));
+        (!known.is_empty()).then(|| object(known.iter().map(|(key, raw)| (key.as_str(), *raw))))
+    }
 }
 
 /// What a value should have been and is.

@@ -146,7 +146,7 @@ impl Asked<'_> {
             Row::Track => segment::one(&body, tool, &lists),
             Row::Batch => segment::many(&body, tool, &lists),
             Row::Heap => heap::lines(&body, tool),
-            Row::Jitsu => jitsu::lines(&body, tool),
+            Row::Jitsu => jitsu::lines(&body, tool, &lists),
             Row::Lines | Row::Any => any::lines(&body, tool, &lists),
         };
         Ok((key, lines.map_err(bad)?))

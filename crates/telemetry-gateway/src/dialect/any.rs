@@ -1,11 +1,11 @@
 //! Any JSON object: `POST /t/TOOL`, for clients that know one address and no key (dlt's default, Evidently 0.2).
 
-use super::{Body, Line, Writer, Wrong, heap, jitsu, segment};
+use super::{Body, Line, Writer, Wrong, evidently, heap, jitsu, segment};
 
 /// What an event is called that says nothing of the kind.
 const NAMELESS: &str = "event";
 
-/// Reads the body by what it looks like: a track call, Heap's, a server-to-server event. Everything else is one event
+/// Reads the body by what it looks like: a track call, Heap's, a server-to-server event, Evidently's of old. Everything else is one event
 /// with the object as its properties.
 ///
 /// # Errors
@@ -22,7 +22,10 @@ pub fn lines(body: &Body<'_>, tool: &str, lists: &dyn Fn(&str) -> bool) -> Resul
         return segment::one(body, tool, lists);
     }
     if says("event_type", '"') || says("action", '"') {
-        return jitsu::lines(body, tool);
+        return jitsu::lines(body, tool, lists);
+    }
+    if evidently::is_one(body) {
+        return evidently::lines(body, tool);
     }
     let mut line = Writer::new(tool);
     line.text("event", NAMELESS);

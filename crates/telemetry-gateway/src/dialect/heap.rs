@@ -3,8 +3,9 @@
 //! Source: Heap's "Server-side APIs", Track and Bulk Track.
 
 use telemetry_protocol::foreign;
+use telemetry_protocol::json;
 
-use super::{Body, Line, Writer, Wrong};
+use super::{Body, Facts, Line, Writer, Wrong};
 
 /// The key in a body, where there is one.
 #[must_use]
@@ -29,7 +30,10 @@ pub fn lines(body: &Body<'_>, tool: &str) -> Result<Vec<Line>, Wrong> {
 fn event(body: &Body<'_>, tool: &str) -> Result<Line, Wrong> {
     let mut line = Writer::new(tool);
     line.raw("event", body.needed("event")?);
-    line.maybe("properties", body.object("properties")?);
+    if let Some(properties) = body.object("properties")? {
+        line.raw("properties", properties);
+        kedro(&Body::scan(properties.as_bytes())?, &mut line);
+    }
     // Heap takes numbers for names of people and of events.
     if let Some(user) = body.words("identity").or_else(|| body.words("user_id")) {
         line.text("user", &user);
@@ -39,4 +43,23 @@ fn event(body: &Body<'_>, tool: &str) -> Result<Line, Wrong> {
         line.text("id", &foreign::event_id(tool, &id).to_string());
     }
     Ok(line.done(body.place().to_owned()))
+}
+
+/// Kedro has no other place than the properties for what an event line has words for.
+fn kedro(properties: &Body<'_>, line: &mut Writer) {
+    let text = |key: &str| properties.get(key).filter(|raw| raw.starts_with('"'));
+    let mut facts = Facts::default();
+    if let Some(version) = text("python_version").and_then(json::string) {
+        facts.python(&version, None);
+    }
+    if let Some(ci) = properties
+        .get("is_ci_env")
+        .filter(|raw| matches!(*raw, "true" | "false"))
+    {
+        facts.add("ci", ci.to_owned());
+    }
+    line.maybe("context", facts.within(None).as_deref());
+    line.maybe("version", text("project_version"));
+    // Versions up to 0.3 called it so.
+    line.maybe("project", text("project_id").or_else(|| text("package_name")));
 }

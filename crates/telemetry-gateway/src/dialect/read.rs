@@ -107,6 +107,12 @@ impl<'a> Body<'a> {
         self.like(key, "an object", |raw| raw.starts_with('{'))
     }
 
+    /// The object of a key, where it is one.
+    #[must_use]
+    pub fn inner(&self, key: &str) -> Option<Body<'a>> {
+        Body::scan(self.get(key)?.as_bytes()).ok()
+    }
+
     /// The raw time of a key: RFC 3339, or milliseconds since the epoch.
     ///
     /// # Errors

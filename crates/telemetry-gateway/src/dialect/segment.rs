@@ -7,7 +7,7 @@
 use telemetry_protocol::foreign;
 use telemetry_protocol::json;
 
-use super::{Body, Line, Writer, Wrong, object};
+use super::{Body, Facts, Line, Writer, Wrong, object};
 
 /// Calls that say who somebody is, or where, instead of what happened.
 const OTHERS: [&str; 5] = ["identify", "page", "screen", "group", "alias"];
@@ -70,9 +70,9 @@ fn call(
         _ => line.maybe("properties", body.object("properties")?),
     }
     let context = body.object("context")?.or(outer);
-    line.maybe("context", context);
-    if let Some(version) = version(context, tool)? {
-        line.raw("version", &version);
+    if let Some(context) = context.map(|raw| Body::scan(raw.as_bytes())).transpose()? {
+        line.maybe("context", facts(&context).as_deref());
+        line.maybe("version", version(&context, tool).as_deref());
     }
     line.maybe("user", body.string("anonymousId")?.or(body.string("userId")?));
     line.maybe(
@@ -88,7 +88,7 @@ fn call(
 /// The properties of a page or a screen: its name and category are among them.
 fn named(body: &Body<'_>) -> Result<Option<String>, Wrong> {
     let properties = body.object("properties")?;
-    let inner = properties.map(|raw| Body::scan(raw.as_bytes())).transpose()?;
+    let inner = body.inner("properties");
     let has = |key: &str| inner.as_ref().is_some_and(|inner| inner.get(key).is_some());
     let mut members: Vec<(String, &str)> = Vec::new();
     for key in ["name", "category"] {
@@ -106,15 +106,28 @@ fn named(body: &Body<'_>) -> Result<Option<String>, Wrong> {
     )))
 }
 
+/// The context, with what dlt calls otherwise under the names of here beside it.
+fn facts(context: &Body<'_>) -> Option<String> {
+    let mut facts = Facts::default();
+    if let Some(ci) = context
+        .get("ci_run")
+        .filter(|raw| matches!(*raw, "true" | "false"))
+    {
+        facts.add("ci", ci.to_owned());
+    }
+    if let Some(version) = context.get("python").and_then(json::string) {
+        facts.python(&version, None);
+    }
+    facts.within(Some(context))
+}
+
 /// The tool's version: that of the app, or of the library where the library is the tool (dlt sends for itself).
-fn version(context: Option<&str>, tool: &str) -> Result<Option<String>, Wrong> {
-    let Some(context) = context else { return Ok(None) };
-    let context = Body::scan(context.as_bytes())?;
+fn version(context: &Body<'_>, tool: &str) -> Option<String> {
     let of = |key: &str, own: bool| -> Option<String> {
-        let about = Body::scan(context.get(key)?.as_bytes()).ok()?;
+        let about = context.inner(key)?;
         let name = about.get("name").and_then(json::string);
         let version = about.get("version").filter(|raw| raw.starts_with('"'))?;
         (own || name.is_some_and(|name| name == tool)).then(|| version.to_owned())
     };
-    Ok(of("app", true).or_else(|| of("library", false)))
+    of("app", true).or_else(|| of("library", false))
 }
