@@ -1,6 +1,10 @@
 //! The gateway, as clients that exist already use it: HTTP to the real daemon, and what arrives at its endpoint.
 
 mod answers;
+#[cfg(target_os = "linux")]
+mod consent;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod http;
 mod rows;
 
@@ -50,6 +54,18 @@ impl Gate {
         eventually("the gateway listens", DEADLINE, || {
             status(&self.daemon)["gateway"]["listen"].as_str()?.parse().ok()
         })
+    }
+
+    /// Makes it listen there instead, by a reload.
+    #[track_caller]
+    fn listen(&self, place: &str) {
+        let config = config(&self.endpoint.url(), "").replace("\"127.0.0.1:0\"", place);
+        self.home.write_config(&config);
+        ask(&self.daemon, &serde_json::json!({"op": "reload"}));
+        let place = place.trim_matches('"');
+        eventually("it listens there", DEADLINE, || {
+            (status(&self.daemon)["gateway"]["listen"] == place).then_some(())
+        });
     }
 
     #[track_caller]
