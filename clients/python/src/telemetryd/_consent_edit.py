@@ -1,32 +1,37 @@
-"""The user's ``consent.toml`` after a change of mind, the rest of it kept to the letter."""
+"""Files in which somebody answers, after a change of mind: the user's ``consent.toml``, and a tool's own file in a
+project. What else stands in them is kept to the letter."""
 
 from __future__ import annotations
 
 import os
 
+from ._consent.own_files import yaml_answer
 from ._consent.toml_lines import Mistake, line_of, parse
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
-def write_word(path: str, tool: str, on: bool) -> None:
-    """Remembers a word about ``tool`` in the file at ``path``, whole or not at all. A :class:`Mistake`, and nothing
-    changed, where the file cannot be obeyed as it stands."""
+
+def change(path: str, edit: Callable[[str], str]) -> bool:
+    """Changes the file at ``path``, whole or not at all; whether it was made. A :class:`Mistake`, and nothing changed,
+    where it cannot be obeyed as it stands."""
+    made = False
     try:
         with open(path, encoding="utf-8", newline="") as file:
             text = file.read()
     except FileNotFoundError:
-        text = ""
+        text, made = "", True
     except UnicodeDecodeError:
         raise Mistake(1, "not UTF-8") from None
-    changed = edited(text, tool, on)
+    changed = edit(text)
     if changed == text:
-        return
-    directory = os.path.dirname(path)
-    os.makedirs(directory, 0o700, exist_ok=True)
+        return False
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
     target = os.path.realpath(path)
     temporary = f"{target}.{os.getpid()}.tmp"
-    mode = 0o600
-    if text:
-        mode = os.stat(target).st_mode & 0o777
+    mode = 0o600 if made else os.stat(target).st_mode & 0o777
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
         with open(descriptor, "w", encoding="utf-8", newline="") as file:
@@ -38,36 +43,40 @@ def write_word(path: str, tool: str, on: bool) -> None:
         if os.path.lexists(temporary):
             os.unlink(temporary)
         raise
+    return made
 
 
-def edited(text: str, tool: str, on: bool) -> str:
-    """The text with ``tool = on`` in its ``[tools]``."""
-    tools = parse(text).get("tools", {})
-    if not isinstance(tools, dict):
-        raise Mistake(line_of(text, ("tools",)), "tools: not a table")
-    if tools.get(tool) is on:
+def edited_toml(text: str, way: tuple[str, ...], on: bool) -> str:
+    """The text with the key at the end of ``way`` set to ``on``."""
+    document = parse(text)
+    table: Any = document
+    for depth, name in enumerate(way[:-1]):
+        table = table.get(name, {})
+        if not isinstance(table, dict):
+            raise Mistake(line_of(text, way[: depth + 1]), f"{name}: not a table")
+    if table.get(way[-1]) is on:
         return text
     word = "true" if on else "false"
-    key = f'"{tool}"' if "." in tool else tool
+    key, header = _written(way[-1]), f"[{'.'.join(map(_written, way[:-1]))}]"
     lines = text.splitlines(keepends=True)
+    end = "\r\n" if text.endswith("\r\n") else "\n"
     candidates = []
-    if isinstance(tools.get(tool), bool):
-        number = line_of(text, ("tools", tool)) - 1
-        old = "true" if tools[tool] else "false"
+    if isinstance(table.get(way[-1]), bool):
+        number = line_of(text, way) - 1
         before, equals, after = lines[number].partition("=")
-        line = before + equals + after.replace(old, word, 1)
+        line = before + equals + after.replace("false" if on else "true", word, 1)
         candidates.append([*lines[:number], line, *lines[number + 1 :]])
-    elif tool not in tools:
-        end = "\r\n" if text.endswith("\r\n") else "\n"
+    elif way[-1] not in table:
+        if len(way) == 1:
+            candidates.append([f"{key} = {word}{end}", text])
         for number, line in enumerate(lines):
-            if line.strip().partition("#")[0].rstrip() == "[tools]":
+            if line.strip().partition("#")[0].rstrip() == header:
                 own = line if line.endswith("\n") else line + end
                 candidates.append([*lines[:number], own, f"{key} = {word}{end}", *lines[number + 1 :]])
         whole = text if not text or text.endswith("\n") else text + end
-        candidates.append([whole, f"{end}[tools]{end}{key} = {word}{end}" if text else f"[tools]\n{key} = {word}\n"])
+        candidates.append([whole, end if text else "", f"{header}{end}{key} = {word}{end}"])
     # What was written is read again before anything is believed of it.
-    wanted = parse(text)
-    wanted["tools"] = {**tools, tool: on}
+    wanted = _set(document, way, on)
     for candidate in candidates:
         changed = "".join(candidate)
         try:
@@ -75,4 +84,34 @@ def edited(text: str, tool: str, on: bool) -> str:
                 return changed
         except Mistake:
             continue
-    raise Mistake(line_of(text, ("tools", tool)), f"cannot be changed by a program; write {key} = {word} under [tools]")
+    raise Mistake(line_of(text, way), f"cannot be changed by a program; write {key} = {word} under {header}")
+
+
+def _written(name: str) -> str:
+    return f'"{name}"' if "." in name else name
+
+
+def _set(table: dict[str, Any], way: tuple[str, ...], on: bool) -> dict[str, Any]:
+    if len(way) == 1:
+        return {**table, way[0]: on}
+    return {**table, way[0]: _set(table.get(way[0], {}), way[1:], on)}
+
+
+def edited_yaml(text: str, key: str, on: bool) -> str:
+    """The text of a mapping of plain scalars with ``key`` set to ``on``."""
+    line = f"{key}: {'true' if on else 'false'}"
+    if not text:
+        return f"{line}\n"
+    answer = yaml_answer(text, key)
+    if answer is None:
+        changed = f"{text}{'' if text.endswith(chr(10)) else chr(10)}{line}\n"
+    else:
+        lines = text.splitlines(keepends=True)
+        number = answer[1] if isinstance(answer[1], int) else 1
+        old = lines[number - 1]
+        lines[number - 1] = line + old[len(old.rstrip("\r\n")) :]
+        changed = "".join(lines)
+    read = yaml_answer(changed, key)
+    if read is None or read[0] is not on:
+        raise Mistake(1, f"cannot be changed by a program; write {line}")
+    return changed

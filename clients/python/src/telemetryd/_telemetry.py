@@ -230,6 +230,21 @@ class Telemetry:
         except Exception:
             return None
 
+    def ask(self, text: str | None = None, *, save: str = "user") -> bool | None:
+        """Asks the user at the terminal whether the tool may report, for a tool that wants a question, and remembers
+        the answer. ``None``: there is no terminal or no answer, or somebody above the user has said no; nothing is
+        recorded then.
+
+        :param text: what is said first; the manifest's notice unless given.
+        :param save: ``"user"``, or ``"project"``: in the first file that the manifest names.
+        """
+        try:
+            from ._ask import ask
+
+            return ask(self, text, save)
+        except Exception:
+            return None
+
     # What follows may raise: the methods above stand between it and the tool.
 
     def _parsed(self, text: str) -> Manifest | None:

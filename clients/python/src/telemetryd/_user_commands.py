@@ -52,26 +52,33 @@ def _failed(line: str) -> int:
 
 def _change(telemetry: Telemetry, on: bool) -> int:
     from ._consent.toml_lines import Mistake
-    from ._consent_edit import write_word
 
-    seen = telemetry._look()
-    if seen.places.config is None:
-        return _failed("nothing says where your configuration is: neither XDG_CONFIG_HOME nor HOME is set")
-    path = f"{seen.places.config}/consent.toml"
-    # The daemon first: it says how many events it erased, and would have erased them when it sees the file.
-    purged = _tell_daemon(telemetry, "allow" if on else "deny")
+    path = f"{telemetry._look().places.config}/consent.toml"
     try:
-        write_word(path, telemetry.name, on)
+        purged = remember(telemetry, on)
     except Mistake as mistake:
         return _failed(f"{path}:{mistake.line}: {mistake.message}; it is left as it was, and denies")
-    if not on and seen.places.state:
-        from ._spool import Spool
-
-        purged += Spool(seen.places.state).purge(telemetry.name)
     _say(f"remembered in {path}")
     if purged:
         _say(f"erased {purged} event{'s' if purged != 1 else ''} that had not been sent")
     return _status(telemetry)
+
+
+def remember(telemetry: Telemetry, on: bool) -> int:
+    """Keeps the user's word, and tells a daemon. Returns how many events were erased."""
+    from ._consent_edit import change, edited_toml
+
+    places = telemetry._look().places
+    if places.config is None:
+        raise OSError("nothing says where your configuration is: neither XDG_CONFIG_HOME nor HOME is set")
+    # The daemon first: it says how many events it erased, and would have erased them when it sees the file.
+    purged = _tell_daemon(telemetry, "allow" if on else "deny")
+    change(f"{places.config}/consent.toml", lambda text: edited_toml(text, ("tools", telemetry.name), on))
+    if not on and places.state:
+        from ._spool import Spool
+
+        purged += Spool(places.state).purge(telemetry.name)
+    return purged
 
 
 def _tell_daemon(telemetry: Telemetry, action: str) -> int:

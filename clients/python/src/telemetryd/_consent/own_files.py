@@ -97,7 +97,7 @@ def _answer(file: ToolFile, path: str, layer: int, eyes: Eyes) -> Fact | None:
     if found.kind != FILE:
         return Fact(layer, False, path, f"cannot be read: {found.why}")
     try:
-        answer = _yaml(found.text, file.key[0]) if file.format == "yaml" else _toml(found.text, file.key)
+        answer = yaml_answer(found.text, file.key[0]) if file.format == "yaml" else _toml(found.text, file.key)
     except Mistake as mistake:
         return Fact(layer, False, path, mistake.message, mistake.line)
     if answer is None:
@@ -125,7 +125,7 @@ def _toml(text: str, way: tuple[str, ...]) -> Answer | None:
     return table, lambda: line_of(text, way), f"{way[-1]} = {str(table).lower()}"
 
 
-def _yaml(text: str, name: str) -> Answer | None:
+def yaml_answer(text: str, name: str) -> Answer | None:
     answer: Answer | None = None
     seen: set[str] = set()
     for number, line in enumerate(text.split("\n"), 1):
