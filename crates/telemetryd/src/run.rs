@@ -65,7 +65,7 @@ pub fn run(world: World) -> Result<(), Failure> {
     if in_background {
         background::leave().map_err(|e| Failure::Failed(format!("cannot leave the directory: {e}")))?;
     }
-    raise_file_limit();
+    socket::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -86,15 +86,6 @@ pub fn run(world: World) -> Result<(), Failure> {
         Err(_) => {}
     }
     ended
-}
-
-/// As many descriptors as the system lets us have: `limits.max_connections` is over the usual soft limit.
-fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Fewer connections at once, then; they wait in the backlog.
-    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn say_opened(report: &OpenReport, moved: Option<&str>) {
@@ -214,10 +205,8 @@ async fn live(
     }));
     let mut flushing = tokio::spawn(flushers.run());
     flush_handle.arranged().await;
-    let spooling = (world.places.mode == Mode::User).then(|| {
-        let directory = world.places.state.join("spool");
-        tokio::spawn(spool::run(directory, world.uid, Arc::clone(&connections)))
-    });
+    let spooling = spool::run(world.places.clone(), world.uid, Arc::clone(&connections));
+    let spooling = tokio::spawn(spooling);
     let gateway = gateway::run(Arc::clone(&connections), world.places.mode, gateway_state);
     let mut gateway = tokio::spawn(gateway);
     let mut listening = tokio::spawn(ingest::run(listener, connections));
@@ -302,9 +291,7 @@ async fn live(
     gateway.abort();
     watching.abort();
     withdrawing.abort();
-    if let Some(spooling) = spooling {
-        spooling.abort();
-    }
+    spooling.abort();
     // A flusher between a claim and its settlement ends its lease; one that hangs is left behind.
     if !flushing.is_finished() {
         let _ = tokio::time::timeout(CLOSING, &mut flushing).await;

@@ -222,6 +222,15 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((found.dev(), found.ino()))
 }
 
+/// As many descriptors as the system lets us have: `limits.max_connections` is over the usual soft limit.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Fewer connections at once, then; they wait in the backlog.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

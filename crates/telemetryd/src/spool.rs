@@ -10,16 +10,18 @@ mod watch;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_protocol::reason::ErrorCode;
+use telemetry_protocol::spool::DIRECTORY;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tracing::{debug, info, warn};
 
 use self::file::{Bad, Name, Waiting};
+use crate::config::{Mode, Places};
 use crate::ingest::{self, Peer};
 
 /// Said at once, before the answers are read: as much as a client hands to a machine-wide daemon in one call.
@@ -40,8 +42,12 @@ const LATER: [ErrorCode; 4] = [
     ErrorCode::ShuttingDown,
 ];
 
-/// Takes over what waits, now and whenever a file appears, until the daemon ends.
-pub async fn run(directory: PathBuf, uid: u32, shared: Arc<ingest::Shared>) {
+/// Takes over what waits, now and whenever a file appears, until the daemon ends. A machine-wide daemon never looks.
+pub async fn run(places: Places, uid: u32, shared: Arc<ingest::Shared>) {
+    if places.mode == Mode::System {
+        return;
+    }
+    let directory = places.state.join(DIRECTORY);
     loop {
         // First the watch and then the look: nothing that appears falls between them.
         let watch = watch::over(&directory);
@@ -82,6 +88,8 @@ impl Pass<'_> {
         let mut names = self.names()?;
         self.book(&names);
         names.retain(|name| matches!(name, Name::Event { .. } | Name::Manifest { .. }));
+        let more = names.len() > FILES;
+        names.truncate(FILES);
         if names.is_empty() {
             return Ok(false);
         }
@@ -92,7 +100,7 @@ impl Pass<'_> {
         };
         let serving = ingest::inside(theirs, peer, self.shared);
         let (taking, ()) = tokio::join!(self.take(&names, ours), serving);
-        taking
+        Ok(taking? || more)
     }
 
     /// A directory of the user's own that nobody else may write to, or none.
@@ -116,7 +124,6 @@ impl Pass<'_> {
             }
         }
         names.sort_unstable();
-        names.truncate(FILES);
         Ok(names)
     }
 
