@@ -5,6 +5,7 @@
 pub mod admit;
 pub mod agreed;
 pub mod consent_file;
+pub mod describe;
 mod endpoint;
 pub mod gather;
 pub mod machine;
@@ -16,6 +17,7 @@ pub mod policy;
 pub mod policy_file;
 pub mod pseudonym;
 pub mod redact;
+pub mod scope;
 mod toml_lines;
 pub mod tool_file;
 pub mod widens;

@@ -6,6 +6,7 @@
 use telemetry_protocol::consent::ToolDefault;
 
 use crate::manifest::{Manifest, Notice};
+use crate::scope::changes;
 
 /// What `new` lets through that `old` did not, in words; empty where it lets through the same or less.
 #[must_use]
@@ -29,7 +30,19 @@ pub fn widens(old: &Manifest, new: &Manifest) -> Vec<String> {
         "it tells nobody any more what it collects",
     );
     found(letters(old) > letters(new), "its notice got shorter");
+    found(
+        origin(old) != origin(new),
+        "it brings another destination of its own",
+    );
+    let scope = changes(old, new).into_iter().filter(|change| change.wider);
+    wider.extend(scope.map(|change| change.what));
     wider
+}
+
+/// Scheme, host and port of the destination that a manifest brings.
+fn origin(manifest: &Manifest) -> Option<&str> {
+    let url = manifest.inline.as_ref()?.url.as_str();
+    url.split('/').nth(2)
 }
 
 /// How much the notice says.
@@ -63,6 +76,11 @@ mod tests {
             ("notice_required = true", ""),
             ("notice = \"We count commands.\"", "notice = \"We count.\""),
             ("notice = \"We count.\"", ""),
+            (
+                "destination = { url = \"https://a.example.org/x\" }",
+                "destination = { url = \"https://b.example.org/x\" }",
+            ),
+            ("identity = { user = \"none\" }", ""),
         ] {
             let (old, new) = (manifest(old), manifest(new));
             assert_eq!(widens(&old, &new).len(), 1, "{} to {}", old.text, new.text);
