@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_queue::{ErrorKind, OpenReport, Owner, Queue};
+use telemetry_queue::{OpenReport, Owner, Queue};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
@@ -15,13 +15,13 @@ use crate::consent::{Consent, Known};
 use crate::control::tail::Tail;
 use crate::control::{ReloadRefused, ReloadRequest, Service};
 use crate::counters::Counters;
-use crate::desk::{Desk, Identity};
+use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::flush::trigger;
 use crate::phase::{Ender, Phase, reached};
 use crate::signals::{Listener, Signal};
 use crate::world::World;
-use crate::{background, flush, gateway, ingest, log, notify, socket, spool, state_dir};
+use crate::{background, flush, gateway, ingest, log, notify, socket, spool, state_dir, withdrawals};
 
 /// Opens the queue: takes the lock, salvages what has to be.
 ///
@@ -129,15 +129,16 @@ async fn live(
             "consent was withdrawn while no daemon ran: rows erased"
         );
     }
-    // Somebody who names a state directory means it to last.
     let named = world
         .environment
         .get(telemetry_protocol::place::STATE_DIR_VARIABLE);
-    let identity = Arc::new(Identity::open(&world.places, named.is_some()));
-    for (person, policy) in consent.changes().borrow().people() {
-        identity.withdrawn(person, policy);
-    }
-    let desk = Desk::open(&world.places, Arc::clone(&identity), &queue.books(None).await?);
+    let desk = Desk::open(
+        &world.places,
+        named.is_some(),
+        &consent,
+        &queue.books(None).await?,
+    );
+    let identity = Arc::clone(&desk.identity);
     let (listener, bound) = socket::open(
         world.inherited.take(),
         &world.socket,
@@ -210,7 +211,7 @@ async fn live(
     let gateway = gateway::run(Arc::clone(&connections), world.places.mode, gateway_state);
     let mut gateway = tokio::spawn(gateway);
     let mut listening = tokio::spawn(ingest::run(listener, connections));
-    let withdrawing = tokio::spawn(withdrawals(
+    let withdrawing = tokio::spawn(withdrawals::each(
         queue.clone(),
         Arc::clone(&consent),
         identity,
@@ -349,41 +350,6 @@ impl Keep<'_> {
         Ok(purged.map_or(0, |purged| purged.queued + purged.parked))
     }
 }
-
-/// Erases what was withdrawn whenever the policy changes, however it came about (I3).
-async fn withdrawals(queue: Queue, consent: Arc<Consent>, identity: Arc<Identity>, clock: Arc<dyn Clock>) {
-    let mut changes = consent.changes();
-    while changes.changed().await.is_ok() {
-        let mut said = false;
-        loop {
-            let policies = Arc::clone(&changes.borrow_and_update());
-            match crate::control::purge_withdrawn(&queue, &consent, &policies, clock.now()).await {
-                Ok(purged) => {
-                    for (person, policy) in policies.people() {
-                        identity.withdrawn(person, policy);
-                    }
-                    if purged.queued + purged.parked > 0 {
-                        info!(
-                            rows = purged.queued + purged.parked,
-                            "consent was withdrawn: rows erased"
-                        );
-                    }
-                    break;
-                }
-                Err(error) if error.kind == ErrorKind::Closed => return,
-                Err(error) if !said => {
-                    error!(%error, "cannot erase rows after a withdrawal; they are not sent, and it is tried again");
-                    said = true;
-                }
-                Err(_) => {}
-            }
-            tokio::time::sleep(PURGE_AGAIN).await;
-        }
-    }
-}
-
-/// A purge that failed (full disk, I/O error) is tried again after so long.
-const PURGE_AGAIN: Duration = Duration::from_secs(5);
 
 async fn after(wait: Option<Duration>) {
     match wait {

@@ -17,6 +17,7 @@ use telemetry_queue::{Book, Moment};
 pub use self::identity::Identity;
 use self::quota::Quotas;
 use crate::config::{Mode, Places};
+use crate::consent::Consent;
 
 /// Everything that is asked for. One for all connections.
 #[derive(Debug)]
@@ -29,11 +30,16 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Looks at the machine once. `books`: what each tool has accepted so far.
+    /// Looks at the machine once, and forgets the identities of those whose consent was withdrawn while nobody ran.
+    /// `named`: somebody named the state directory, and means it to last. `books`: what each tool has accepted so far.
     #[must_use]
-    pub fn open(places: &Places, identity: Arc<Identity>, books: &[Book]) -> Self {
+    pub fn open(places: &Places, named: bool, consent: &Consent, books: &[Book]) -> Self {
+        let identity = Identity::open(places, named);
+        for (person, policy) in consent.changes().borrow().people() {
+            identity.withdrawn(person, policy);
+        }
         Self {
-            identity,
+            identity: Arc::new(identity),
             machine: machine::facts(),
             quotas: Quotas::open(places.state.join("quotas.json"), books),
             mode: places.mode,
