@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from programs import SOMEBODY, SOURCES, run
 
-from telemetryd import _places, _start
-from telemetryd.testing import Home, Sink
+from telemetryd import Telemetry, _places, _start
+from telemetryd.testing import Daemon, Home, Sink
 from telemetryd.testing._programs import destination, program
 
 MANIFEST = """
@@ -117,6 +117,50 @@ def test_of_many_that_start_at_once_one_daemon_comes(installed: Installed) -> No
         except OSError:
             continue
     assert len(running) == 1, running
+
+
+def test_an_older_daemon_that_was_started_on_demand_leaves_for_the_newer_that_is_installed(
+    installed: Installed, sink: Sink
+) -> None:
+    assert installed.run("telemetry.event('ran', n=1)").returncode == 0
+    first = installed.ask(op="status")["daemon"]["pid"]
+    # The same version, and one that is asked no second time on that day.
+    assert installed.run("telemetry.event('ran', n=2)").returncode == 0
+    newer = "import telemetryd\ntelemetryd.__version__ = '99.0.0'\n"
+    assert installed.run(newer + "telemetry.event('ran', n=3)").returncode == 0
+    sink.wait(3)
+    assert installed.ask(op="status")["daemon"]["pid"] == first
+    (installed.home.state / "version-asked").unlink()
+    assert installed.run(newer + "telemetry.event('ran', n=4)").returncode == 0
+    until = time.monotonic() + 30
+    while Path(f"/proc/{first}").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    sink.wait(4)
+    os.utime(installed.home.state / "start.lock", (0, 0))
+    assert installed.run(newer + "telemetry.event('ran', n=5)").returncode == 0
+    assert installed.ask(op="status")["daemon"]["pid"] != first
+    assert [event["properties"]["n"] for event in sink.wait(5)] == [1, 2, 3, 4, 5]
+
+
+def test_what_a_service_manager_started_is_its_own_to_replace(
+    home: Home, daemon: Daemon, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telemetryd.__version__", "99.0.0")
+    monkeypatch.setattr(_start, "_asked", [])
+    monkeypatch.setattr(_start, "program", lambda: "/usr/bin/telemetryd")
+    home.write("data/telemetryd/tools.d/mytool.toml", MANIFEST)
+    assert Telemetry("mytool").event("ran", n=1) and Telemetry("mytool").event("ran", n=2)
+    sink.wait(2)
+    assert daemon.ask(op="status")["daemon"]["phase"] == "running"
+
+
+def test_versions_are_compared_by_their_numbers() -> None:
+    def older(version: str) -> bool:
+        return _start._older(f'{{"ok":true,"server":"telemetryd/{version}"}}'.encode(), "0.10.0")
+
+    assert [older(version) for version in ("0.9.9", "0.10", "0.10.0", "0.10.1", "1.0.0", "0.9.0-rc", "")] == [
+        True, True, False, False, False, False, False,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("why", ["variable", "ci", "policy", "socket", "denied", "writable", "absent"])

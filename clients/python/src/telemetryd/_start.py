@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ._connect import Connection
+
 _SYSTEM = ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/opt/telemetryd/bin")
 
 #: What the daemon gets of the environment: where its user's files are, and how the network is reached. Whatever
@@ -27,6 +29,10 @@ _KEPT = frozenset(
         "SSL_CERT_DIR"
     ).split()
 )
+
+#: Whether this process has asked a daemon for its version, and how often anybody does (seconds).
+_asked: list[bool] = []
+_A_DAY = 24 * 3600
 
 #: The descriptor of the lock in the daemon.
 _LOCK = 10
@@ -123,6 +129,57 @@ def start(state: str, environment: Mapping[str, str], answers: Callable[[], bool
     finally:
         os.close(lock)
     return True
+
+
+def replace_older(connection: Connection, state: str, until: float) -> None:
+    """Asks a daemon that was started on demand and is older than the one beside this package to leave, when it has
+    sent what it has. The next event starts the newer. Asked once a day; never waited for."""
+    from . import __version__
+
+    if _asked or not hasattr(os, "posix_spawn"):
+        return
+    _asked.append(True)
+    marker = f"{state}/version-asked"
+    try:
+        if time.time() - os.stat(marker).st_mtime < _A_DAY:
+            return
+    except FileNotFoundError:
+        pass
+    if program() is None or not _on_demand(state):
+        return
+    os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    os.utime(marker)
+    hello = f'{{"op":"hello","protocol":1,"client":"telemetryd-python/{__version__}"}}\n'
+    answers = connection.answers(1, until) if connection.send(hello.encode("ascii"), until) else []
+    if answers and _older(answers[0], __version__):
+        connection.send(b'{"op":"stop","drain_ms":10000}\n', until)
+
+
+def _on_demand(state: str) -> bool:
+    """Whether the daemon is one that was started here: it holds the lock. A service manager's is its own to replace."""
+    import fcntl
+
+    try:
+        lock = os.open(f"{state}/start.lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+
+
+def _older(answer: bytes, than: str) -> bool:
+    _, found, rest = answer.partition(b'"server":"telemetryd/')
+    version = rest.partition(b'"')[0].decode("ascii", "replace")
+    numbers = [text.split(".") for text in (version, than)]
+    if not found or not all(part.isdigit() for parts in numbers for part in parts):
+        return False
+    theirs, ours = ([int(part) for part in parts] for parts in numbers)
+    return theirs < ours
 
 
 def reap() -> None:

@@ -384,6 +384,10 @@ class Telemetry:
                 from ._spool import Spool
 
                 Spool(seen.places.state).hand_over(connection, until)
+            elif seen.places.state and not register:
+                from ._start import replace_older
+
+                replace_older(connection, seen.places.state, until)
             return _connect.SENT
         except (BlockingIOError, TimeoutError):
             return _connect.WEDGED
