@@ -9,7 +9,7 @@ use telemetry_queue::{OpenReport, Owner, Queue};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
-use crate::clock::{self, Clock};
+use crate::clock;
 use crate::config::{self, Checked, Loaded, Mode};
 use crate::consent::{Consent, Known};
 use crate::control::tail::Tail;
