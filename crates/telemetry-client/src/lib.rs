@@ -31,7 +31,6 @@ pub mod surroundings;
 pub mod consent;
 pub mod files;
 pub mod notice;
-pub mod project;
 
 pub mod connect;
 pub mod connection;
