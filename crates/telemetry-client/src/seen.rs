@@ -16,7 +16,9 @@ use crate::client::Client;
 use crate::connect::Refusal;
 use crate::files::FilesOf;
 use crate::spool::Spool;
-use crate::{Connection, Context, Gathered, Question, RealFiles, Surroundings, TalkError, clock, connect};
+use crate::{
+    Connection, Context, Gathered, Question, RealFiles, Surroundings, TalkError, clock, connect, project,
+};
 
 /// How it went with the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,18 +140,13 @@ impl<'c> Seen<'c> {
         Ok(Way::Handed)
     }
 
-    /// The denial of a project erases what is queued of it: that is said to a daemon that is there, and not waited for.
+    /// The denial of a project erases what is queued of it: that is said to a daemon that is there.
     pub(crate) fn pass_on(&self, client: &Client, surroundings: &Surroundings) {
         let until = clock::after(client.deadline);
-        let Ok(mut connection) = connect::connect(&surroundings.sockets.candidates(), until) else {
-            return;
-        };
-        for project in client.project.iter().chain(&self.projects) {
-            let request =
-                json!({ "op": "consent", "action": "deny", "tool": client.name, "project": project });
-            if connection.send(format!("{request}\n").as_bytes(), until).is_err() {
-                return;
-            }
+        let names: Vec<String> = client.project.iter().chain(&self.projects).cloned().collect();
+        if let Ok(mut daemon) = connect::connect(&surroundings.sockets.candidates(), until) {
+            // One that does not answer in time carries it out when it comes to it.
+            let _ = project::denies(&mut daemon, &client.name, &names, until);
         }
     }
 }

@@ -76,8 +76,8 @@ impl Home {
                 let mut answers = stream.try_clone().expect("a socket");
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
                     let line: Value = serde_json::from_str(&line).expect("a line is JSON");
-                    if line["op"] == "register" {
-                        let _ = answers.write_all(b"{\"ok\":true,\"status\":\"registered\"}\n");
+                    if line["ack"] != "none" {
+                        let _ = answers.write_all(b"{\"ok\":true}\n");
                     }
                     if said.send(line).is_err() {
                         return;

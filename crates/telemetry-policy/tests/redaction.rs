@@ -194,3 +194,35 @@ fn the_fuzzers_corpus_keeps_the_laws_of_its_target() {
     }
     assert!(read >= 40, "{read} files");
 }
+
+/// All strings of a JSON value.
+fn strings(value: &serde_json::Value, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => found.push(text.clone()),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| strings(item, found)),
+        serde_json::Value::Object(members) => members.values().for_each(|member| strings(member, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn of_what_real_tools_were_seen_to_send_only_what_tells_of_a_person_or_a_machine_changes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/captures");
+    let mut found = Vec::new();
+    let captures = std::fs::read_dir(folder).expect("the captures are there");
+    let captures = captures.map(|entry| entry.expect("an entry").path());
+    for path in captures.filter(|path| path.extension().is_some_and(|end| end == "json")) {
+        let text = std::fs::read_to_string(path).expect("a capture");
+        let capture: serde_json::Value = serde_json::from_str(&text).expect("a capture is JSON");
+        strings(&capture["body"], &mut found);
+    }
+    assert!(found.len() > 200, "{} strings", found.len());
+    let mut changed: Vec<String> = found
+        .iter()
+        .filter(|text| redact::text(text, &alice()) != **text)
+        .cloned()
+        .collect();
+    changed.sort();
+    changed.dedup();
+    assert_eq!(changed, ["kedro --version /home/alice/secret-token=abc"]);
+}
