@@ -16,9 +16,7 @@ use crate::client::Client;
 use crate::connect::Refusal;
 use crate::files::FilesOf;
 use crate::spool::Spool;
-use crate::{
-    Connection, Context, Gathered, Question, RealFiles, Surroundings, TalkError, clock, connect, project,
-};
+use crate::{Connection, Context, Gathered, Question, RealFiles, Surroundings, TalkError, clock, connect};
 
 /// How it went with the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,8 +143,15 @@ impl<'c> Seen<'c> {
         let until = clock::after(client.deadline);
         let names: Vec<String> = client.project.iter().chain(&self.projects).cloned().collect();
         if let Ok(mut daemon) = connect::connect(&surroundings.sockets.candidates(), until) {
-            // One that does not answer in time carries it out when it comes to it.
-            let _ = project::denies(&mut daemon, &client.name, &names, until);
+            for name in names {
+                let request =
+                    json!({ "op": "consent", "action": "deny", "tool": client.name, "project": name });
+                let said = daemon.send(format!("{request}\n").as_bytes(), until);
+                // One that does not answer in time carries it out when it comes to it.
+                if said.is_err() || daemon.line(until).is_err() {
+                    return;
+                }
+            }
         }
     }
 }

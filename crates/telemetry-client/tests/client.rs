@@ -622,3 +622,48 @@ fn the_page_for_authors_shows_the_example() {
     assert_eq!(next(&heard)["op"], "register");
     assert_eq!(next(&heard)["properties"]["command"], line.as_str());
 }
+
+#[test]
+fn a_machine_wide_daemon_is_handed_the_spool_after_the_clients_own_event() {
+    let home = Home::new();
+    home.write("state/tools.d/mytool.toml", LISTED);
+    let name = |n: u32| format!("0199aaaa-0000-7000-8000-{n:012x}.mytool.ndjson");
+    for n in 1..=3 {
+        let id = format!("0199aaaa-0000-7000-8000-{n:012x}");
+        let line = format!("{{\"tool\":\"mytool\",\"event\":\"ran\",\"id\":\"{id}\"}}\n");
+        home.write(&format!("state/spool/{}", name(n)), &line);
+    }
+    home.write(&format!("state/spool/{}", name(4)), "{\"torn");
+    home.write(&format!("state/spool/{}", name(5)), "");
+    let listener = UnixListener::bind(home.path("d.sock")).expect("a socket");
+    let daemon = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a client");
+        let mut out = stream.try_clone().expect("a socket");
+        let mut answers = [
+            "{\"ok\":true,\"status\":\"queued\"}\n",
+            "{\"ok\":false,\"error\":\"rate_limited\",\"message\":\"later\"}\n",
+            "{\"ok\":true,\"status\":\"declined\",\"by\":\"user\"}\n",
+        ]
+        .into_iter();
+        let mut heard = Vec::new();
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let line: Value = serde_json::from_str(&line).expect("a line is JSON");
+            if line["ack"] != "none" {
+                let answer = answers.next().expect("three waited");
+                out.write_all(answer.as_bytes()).expect("the client reads");
+            }
+            heard.push(line["id"].as_str().expect("an id").to_owned());
+        }
+        heard
+    });
+    let mut surroundings = home.surroundings();
+    // Somebody else's daemon, as the credentials of the socket say it.
+    surroundings.uid += 1;
+    let client = Client::from_manifest(LISTED).in_surroundings(surroundings);
+    let patient = client.deadline(Duration::from_secs(10));
+    assert_eq!(patient.event("ran").prop("n", 1).send(), Sent::Handed);
+    let heard = daemon.join().expect("the daemon");
+    assert_eq!(heard.len(), 4, "its own event first: {heard:?}");
+    assert!(heard[1..].iter().all(|id| id.starts_with("0199aaaa")));
+    assert_eq!(home.spooled(), [name(2), "mytool.dropped".to_owned()]);
+}
