@@ -14,6 +14,7 @@ pub(crate) struct Terminal {
     child: Child,
     keys: File,
     shown: Arc<Mutex<String>>,
+    reader: std::thread::JoinHandle<()>,
 }
 
 impl Terminal {
@@ -36,7 +37,7 @@ impl Terminal {
         let keys = File::from(master);
         let shown = Arc::new(Mutex::new(String::new()));
         let (mut screen, text) = (keys.try_clone().unwrap(), Arc::clone(&shown));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut bytes = [0; 1024];
             while let Ok(read @ 1..) = screen.read(&mut bytes) {
                 let piece = String::from_utf8_lossy(&bytes[..read]);
@@ -45,7 +46,12 @@ impl Terminal {
                     .push_str(&piece);
             }
         });
-        Self { child, keys, shown }
+        Self {
+            child,
+            keys,
+            shown,
+            reader,
+        }
     }
 
     /// What it has shown so far, what was typed included.
@@ -70,14 +76,10 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let status = eventually("the program ends", DEADLINE, || self.child.try_wait().unwrap());
-        // What it has written is read before the terminal's end is.
-        let mut before = String::new();
+        // The other side is closed with the program: then there is nothing more to read.
         eventually("the terminal is read to its end", DEADLINE, || {
-            let now = self.shown();
-            let same = now == before;
-            before = now;
-            same.then_some(())
+            self.reader.is_finished().then_some(())
         });
-        (status.code(), before)
+        (status.code(), self.shown())
     }
 }
