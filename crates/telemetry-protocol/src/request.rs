@@ -117,6 +117,8 @@ pub enum Control {
     Stop {
         drain: Option<Duration>,
     },
+    /// One of those above that says `all_users` and has no such key of its own.
+    Everybody(Box<Control>),
 }
 
 /// What a `consent` request asks for.
@@ -149,8 +151,24 @@ impl Control {
             message: "the line is not one JSON object".to_owned(),
         })?;
         let keys = Keys(&map);
+        let request = Self::read(&keys)?;
+        let of_somebody = matches!(
+            request,
+            Self::Consent { .. }
+                | Self::Tools { .. }
+                | Self::Identity { .. }
+                | Self::Forget { .. }
+                | Self::Config
+        );
+        Ok(match of_somebody && keys.flag("all_users")? {
+            true => Self::Everybody(Box::new(request)),
+            false => request,
+        })
+    }
+
+    fn read(keys: &Keys<'_>) -> Result<Self, Rejected> {
         Ok(match keys.text("op", "a string")?.unwrap_or_default() {
-            "hello" => Self::hello(&keys)?,
+            "hello" => Self::hello(keys)?,
             "register" => Self::Register {
                 manifest: keys.required("manifest", "the manifest's TOML text")?.to_owned(),
             },
@@ -173,10 +191,10 @@ impl Control {
             "resume" => Self::Resume {
                 destination: keys.owned("destination")?,
             },
-            "consent" => Self::consent(&keys)?,
+            "consent" => Self::consent(keys)?,
             "identity" => Self::Identity { tool: keys.tool()? },
             "forget" => Self::Forget { tool: keys.tool()? },
-            "tools" => Self::tools(&keys)?,
+            "tools" => Self::tools(keys)?,
             "queue" => Self::Queue {
                 action: keys.queue_action()?,
                 filter: RowFilter {
@@ -227,6 +245,7 @@ impl Control {
             | Self::Sent { all_users, .. }
             | Self::Tail { all_users, .. }
             | Self::Doctor { all_users, .. } => *all_users,
+            Self::Everybody(_) => true,
             _ => false,
         }
     }
@@ -237,6 +256,7 @@ impl Control {
         match self {
             Self::Register { .. } | Self::Forget { .. } | Self::Reload => true,
             Self::Consent { .. } => !self.only_asks(),
+            Self::Everybody(request) => request.changes_consent(),
             _ => false,
         }
     }
@@ -259,6 +279,7 @@ impl Control {
                 ConsentAction::Show | ConsentAction::Explain | ConsentAction::Log
             ),
             Self::Queue { action, .. } => !matches!(action, QueueAction::Requeue | QueueAction::Purge),
+            Self::Everybody(request) => request.only_asks(),
             Self::Register { .. }
             | Self::Forget { .. }
             | Self::Flush { .. }

@@ -94,8 +94,7 @@ pub struct Counters {
     pub requests: Counter,
     /// Requests that did not deliver.
     pub failures: Counter,
-    /// Requests that a withdrawal of consent, or the end, stopped.
-    pub cancelled: Counter,
+    cancelled: Mutex<BTreeMap<u32, u64>>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     declined: Mutex<BTreeMap<u32, BTreeMap<String, Declined>>>,
     removed: Mutex<BTreeMap<u32, BTreeMap<String, Removed>>>,
@@ -106,6 +105,26 @@ impl Counters {
     pub fn refuse(&self, code: ErrorCode) {
         if let Ok(mut refused) = self.refused.lock() {
             *refused.entry(code.as_str()).or_default() += 1;
+        }
+    }
+
+    /// Counts a request of this user's events that a withdrawal of consent, or the end, stopped.
+    pub fn cancel(&self, uid: u32) {
+        if let Ok(mut cancelled) = self.cancelled.lock() {
+            // Whoever has rows that are sent: as many as the queue knows users.
+            *cancelled.entry(uid).or_default() += 1;
+        }
+    }
+
+    /// Requests that were stopped, of this user's events or of everybody's.
+    #[must_use]
+    pub fn cancelled(&self, whose: Option<u32>) -> u64 {
+        let Ok(cancelled) = self.cancelled.lock() else {
+            return 0;
+        };
+        match whose {
+            Some(uid) => cancelled.get(&uid).copied().unwrap_or_default(),
+            None => cancelled.values().sum(),
         }
     }
 

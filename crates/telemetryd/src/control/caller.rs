@@ -44,6 +44,15 @@ impl Caller {
                 "register: this daemon serves every user; its manifests are the admin's and the packages' (/etc/telemetryd/tools.d)".to_owned(),
             );
         }
+        if let Control::Everybody(request) = request
+            && uid == ROOT
+            && !request.only_asks()
+        {
+            return Err(
+                "all_users: what holds for every user is said by files (/etc/telemetryd/opt-out, policy.d), not here"
+                    .to_owned(),
+            );
+        }
         match request.all_users() {
             true if uid != ROOT => Err("all_users: only root sees what is another user's".to_owned()),
             true => Ok(Self { uid, whose: None }),
@@ -86,6 +95,32 @@ mod tests {
             assert_eq!(ask(&own, 0, Mode::System), Ok(Some(0)), "{op}");
             assert_eq!(ask(&all, 0, Mode::System), Ok(None), "{op}");
             assert!(ask(&all, 7, Mode::System).is_err(), "{op}");
+        }
+    }
+
+    #[test]
+    fn nobody_asks_for_all_but_root_and_root_changes_nobodys_word() {
+        for op in [
+            "consent\",\"action\":\"show",
+            "consent\",\"action\":\"log",
+            "tools",
+            "config",
+            "identity",
+        ] {
+            let line = format!(r#"{{"op":"{op}","all_users":true}}"#);
+            assert!(ask(&line, 7, Mode::System).is_err(), "{line}");
+            assert_eq!(ask(&line, 0, Mode::System), Ok(None), "{line}");
+            assert_eq!(ask(&line, 7, Mode::User), Ok(None), "{line}");
+        }
+        for op in [
+            "consent\",\"action\":\"deny",
+            "consent\",\"action\":\"reset",
+            "forget",
+        ] {
+            let line = format!(r#"{{"op":"{op}","all_users":true}}"#);
+            for uid in [0, 7] {
+                assert!(ask(&line, uid, Mode::System).is_err(), "{line}");
+            }
         }
     }
 

@@ -63,7 +63,7 @@ impl Service {
             }
             ConsentAction::Reset => None,
         };
-        let cancelled = self.counters.cancelled.get();
+        let cancelled = self.counters.cancelled(self.whose(uid));
         // A flusher whose request is cancelled may erase rows before we do: what has gone from the books counts.
         let before = self.purged_so_far(uid).await;
         let policy = match self.consent.change(uid, tool, word) {
@@ -81,7 +81,7 @@ impl Service {
                 let line = json!({
                     "ok": true, "status": "changed", "verdict": verdict,
                     "purged": rows, "sent_bodies": purged.sent_bodies, "spooled": spooled,
-                    "cancelled": self.counters.cancelled.get() - cancelled, "reached": [self.socket.display().to_string()], "not_reached": [],
+                    "cancelled": self.counters.cancelled(self.whose(uid)) - cancelled, "reached": [self.socket.display().to_string()], "not_reached": [],
                 });
                 out.line(&line).await
             }
@@ -94,21 +94,27 @@ impl Service {
 
     /// Rows of this person that were ever purged.
     async fn purged_so_far(&self, uid: u32) -> u64 {
-        let whose = (self.places.mode == Mode::System).then_some(uid);
-        let books = self.queue.books(whose).await.unwrap_or_default();
+        let books = self.queue.books(self.whose(uid)).await.unwrap_or_default();
         books.iter().map(|book| book.purged).sum()
+    }
+
+    /// Whose rows a person's word is about.
+    fn whose(&self, uid: u32) -> Option<u32> {
+        (self.places.mode == Mode::System).then_some(uid)
     }
 
     /// Erases the rows of every tool of this person that may not send any more.
     async fn purge_withdrawn_of(&self, uid: u32, policy: &Policy) -> Result<Purged, QueueError> {
-        let whose = match self.places.mode {
-            Mode::User => None,
-            Mode::System => Some(uid),
-        };
-        purge_below(&self.queue, &self.consent, whose, self.clock.now(), |_, tool| {
-            let tool = policy.tool_with_rows(tool);
-            covered_from(&tool, tool.epoch + 1)
-        })
+        purge_below(
+            &self.queue,
+            &self.consent,
+            self.whose(uid),
+            self.clock.now(),
+            |_, tool| {
+                let tool = policy.tool_with_rows(tool);
+                covered_from(&tool, tool.epoch + 1)
+            },
+        )
         .await
     }
 
@@ -121,7 +127,7 @@ impl Service {
         uid: u32,
         out: &mut Answers,
     ) -> Result<(), Ended> {
-        let cancelled = self.counters.cancelled.get();
+        let cancelled = self.counters.cancelled(self.whose(uid));
         let mut purged = Purged::default();
         if let Some(id) = self.consent.known_project(uid, tool, project) {
             let filter = Filter {
@@ -156,7 +162,7 @@ impl Service {
         }
         let line = json!({
             "ok": true, "status": "purged", "purged": rows, "sent_bodies": purged.sent_bodies,
-            "cancelled": self.counters.cancelled.get() - cancelled,
+            "cancelled": self.counters.cancelled(self.whose(uid)) - cancelled,
             "reached": [self.socket.display().to_string()], "not_reached": [],
         });
         out.line(&line).await
@@ -170,14 +176,20 @@ impl Service {
         uid: u32,
         out: &mut Answers,
     ) -> Result<(), Ended> {
+        let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let changes = self.changes_of(uid, tool, most);
+        for change in &changes {
+            out.line(change).await?;
+        }
+        out.line(&end(changes.len() as u64)).await
+    }
+
+    /// The newest changes of a person's consent, oldest first.
+    pub(super) fn changes_of(&self, uid: u32, tool: Option<&str>, most: usize) -> Vec<Value> {
         let mut changes = self.consent.log(uid);
         changes.retain(|change| tool.is_none() || change.tool.is_none() || change.tool.as_deref() == tool);
-        let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let newest = changes.len().saturating_sub(most);
-        for change in changes.iter().skip(newest) {
-            out.line(&change.json()).await?;
-        }
-        out.line(&end((changes.len() - newest) as u64)).await
+        changes.iter().skip(newest).map(|change| change.json()).collect()
     }
 
     async fn explain(&self, tool: Option<&str>, uid: u32, out: &mut Answers) -> Result<(), Ended> {
@@ -306,7 +318,7 @@ async fn purge_below(
     Ok(sum)
 }
 
-fn explained(policy: &Policy, name: &str) -> Value {
+pub(super) fn explained(policy: &Policy, name: &str) -> Value {
     let tool = policy.tool_with_rows(name);
     let decision = &tool.decision;
     let chain: Vec<Value> = decision

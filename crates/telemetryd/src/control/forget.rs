@@ -22,7 +22,7 @@ impl Service {
         caller: Caller,
         out: &mut Answers,
     ) -> Result<(), Ended> {
-        let cancelled = self.counters.cancelled.get();
+        let cancelled = self.counters.cancelled(caller.whose);
         let named: Option<Arc<str>> = tool.map(Arc::from);
         // First the epoch, so that nothing of it leaves while it is erased.
         self.consent.forget(caller.uid, tool);
@@ -64,7 +64,7 @@ impl Service {
         self.consent.note(caller.uid, change, How::Forget);
         let line = json!({
             "ok": true, "status": "forgotten", "purged": rows, "sent": sent, "sent_bodies": purged.sent_bodies,
-            "spooled": spooled, "identities": identities, "cancelled": self.counters.cancelled.get() - cancelled,
+            "spooled": spooled, "identities": identities, "cancelled": self.counters.cancelled(caller.whose) - cancelled,
             "reached": [self.socket.display().to_string()], "not_reached": [],
         });
         out.line(&line).await

@@ -6,6 +6,7 @@
 mod caller;
 mod consent;
 mod doctor;
+mod everybody;
 mod forget;
 mod identity;
 mod live;
@@ -115,6 +116,11 @@ impl Service {
             }
         };
         match request {
+            Control::Everybody(request) => match self.names_users(caller) {
+                true => self.of_everybody(*request, out).await,
+                // A user's daemon is that user's anyway.
+                false => Box::pin(self.serve(*request, peer, out)).await,
+            },
             Control::Hello { .. } => out.line(&self.hello()).await,
             Control::Status { .. } => {
                 let status = self.status(caller).await;

@@ -35,7 +35,7 @@ impl Service {
                 "socket": self.socket.display().to_string(),
                 "state": self.queue.file().parent().map(|path| path.display().to_string()),
                 "state_moved": self.moved,
-                "cancelled": self.counters.cancelled.get(),
+                "cancelled": self.counters.cancelled(caller.whose),
             },
             "telemetry": {
                 "verdict": if off.is_some() { "deny" } else { "allow" },

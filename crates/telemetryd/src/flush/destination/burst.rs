@@ -113,7 +113,7 @@ impl Flusher {
         let now = self.shared.clock.now();
         debug!(destination = %self.settings.name, events = batch.events.len(), status = ?report.status, "request ended");
         if report.verdict == Verdict::Cancelled {
-            self.shared.counters.cancelled.add(1);
+            self.shared.counters.cancel(batch.uid);
             self.end_ahead().await;
             self.withdraw(&gate, &batch).await;
             return;

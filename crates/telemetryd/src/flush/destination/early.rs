@@ -138,6 +138,8 @@ impl Flusher {
 
 #[cfg(test)]
 mod tests {
+    use telemetry_queue::{Claimed, ClaimedEvent, Losses, Moment};
+
     use super::Early;
 
     #[test]
@@ -150,5 +152,44 @@ mod tests {
         early.claimed(2, Some(10));
         early.claimed(1, None);
         assert!(early.wanted.is_empty());
+    }
+
+    #[test]
+    fn what_is_put_back_goes_early_all_the_same() {
+        let batch = |uid| Claimed {
+            id: [7; 16],
+            uid,
+            destination: "default".into(),
+            attempts: 0,
+            root_events: 2,
+            losses: Losses::default(),
+            purges: 0,
+            arena: Vec::new(),
+            events: vec![event(), event()],
+        };
+        let mut early = Early::default();
+        early.add(1, 5);
+        early.claimed(1, Some(2));
+        early.claimed = Some([7; 16]);
+        early.put_back(&batch(1));
+        assert_eq!(early.wanted, [(1, 5)]);
+        early.put_back(&batch(1));
+        assert_eq!(early.wanted, [(1, 5)], "once");
+        early.claimed(1, Some(5));
+        early.claimed = Some([7; 16]);
+        early.put_back(&batch(1));
+        assert_eq!(early.wanted, [(1, 2)]);
+    }
+
+    fn event() -> ClaimedEvent {
+        ClaimedEvent {
+            id: [0; 16],
+            tool: "t".into(),
+            epoch: 1,
+            project: None,
+            received: Moment::default(),
+            this_boot: true,
+            payload: 0..0,
+        }
     }
 }
