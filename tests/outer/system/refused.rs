@@ -196,6 +196,9 @@ fn where_everybodys_are_refused_each_is_held_and_few_requests_show_it() {
     machine.endpoint.play(Script::new());
     assert_eq!(machine.ask(ROOT, &json!({"op": "reload"}))["ok"], true);
     for uid in [ANN, BEN] {
+        eventually("it is tried again", DEADLINE, || {
+            (destination(&machine, uid)["state"] != "held").then_some(())
+        });
         assert_eq!(machine.ask(uid, &flush)["left"], 0);
     }
 }
