@@ -345,6 +345,8 @@ impl Keep<'_> {
         self.level.set(&checked.daemon.log);
         self.loaded.send_replace(Arc::new(loaded));
         self.destinations();
+        // Though they read the same: what held a destination may have been mended in a file that they name.
+        self.settings.send_modify(|_| {});
         info!("reloaded");
         // What failed here is tried again by `withdrawals`.
         Ok(purged.map_or(0, |purged| purged.queued + purged.parked))
