@@ -119,22 +119,15 @@ fn vendors() -> Result<Command> {
     Ok(command)
 }
 
-/// Kedro, dlt and Evidently as they are on PyPI: what they send is still what the captures say.
+/// Kedro, dlt and Evidently as they are on PyPI: what they send is still what the captures say, and goes through the
+/// daemon into their vendors' forms.
 fn real_tools() -> Result<Command> {
     let requirements = Path::new("tests/real_tools/requirements.txt");
     let mut command = Command::new(venv::interpreter("real-tools", requirements)?);
     let programs = target()?.join("debug");
     command
-        .args([
-            "-m",
-            "unittest",
-            "discover",
-            "--start-directory",
-            "tests/real_tools",
-            "--pattern",
-            "direct.py",
-        ])
-        .current_dir(crate::programs::root())
+        .args(["-m", "unittest", "direct", "through"])
+        .current_dir(crate::programs::root().join("tests/real_tools"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("TELEMETRYD_BIN", programs.join("telemetryd"))
         .env("TELEMETRYCTL_BIN", programs.join("telemetryctl"));
