@@ -293,7 +293,7 @@ fn what_is_on_its_way_neither_expires_nor_is_evicted() {
     stage.endpoint.wait_for_requests(1);
     // Room is made and ages are looked at while it is away.
     let big =
-        |n| json!({"tool": "demo", "event": "ran", "id": id(n), "properties": {"s": "x".repeat(3_000)}});
+        |n| json!({"tool": "demo", "event": "ran", "id": id(n), "properties": {"s": "x".repeat(2_500)}});
     let mut n = 100;
     eventually("others expired or were evicted", DEADLINE, || {
         n += 20;
