@@ -104,7 +104,8 @@ fn python() -> Result<Command> {
         // Nothing is written into the tree.
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("TELEMETRYD_BIN", programs.join("telemetryd"))
-        .env("TELEMETRYCTL_BIN", programs.join("telemetryctl"));
+        .env("TELEMETRYCTL_BIN", programs.join("telemetryctl"))
+        .env("XTASK_BIN", programs.join("xtask"));
     Ok(command)
 }
 

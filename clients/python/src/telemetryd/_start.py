@@ -147,11 +147,13 @@ def replace_older(connection: Connection, state: str, until: float) -> None:
         pass
     if program() is None or not _on_demand(state):
         return
-    os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    os.utime(marker)
     hello = f'{{"op":"hello","protocol":1,"client":"telemetryd-python/{__version__}"}}\n'
     answers = connection.answers(1, until) if connection.send(hello.encode("ascii"), until) else []
-    if answers and _older(answers[0], __version__):
+    if not answers:
+        return  # it is busy; the next process asks
+    os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    os.utime(marker)
+    if _older(answers[0], __version__):
         connection.send(b'{"op":"stop","drain_ms":10000}\n', until)
 
 
