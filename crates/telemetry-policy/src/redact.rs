@@ -53,8 +53,11 @@ fn quiet(text: &[u8], subject: &Subject) -> bool {
     for (at, &byte) in text.iter().enumerate() {
         let class = CLASS[usize::from(byte)];
         if class & WORD != 0 {
-            if !in_word && subject.may_begin(&text[at..]) {
-                return false;
+            if !in_word {
+                let option = at > 0 && text[at - 1] == b'-' && secret::may_name(&text[at..]);
+                if option || subject.may_begin(&text[at..]) {
+                    return false;
+                }
             }
             in_word = true;
             continue;
@@ -182,7 +185,8 @@ impl<'a> Scan<'a> {
             let word_end = bytes::run(self.bytes, at, WORD);
             let hit = address::at(self, at, word_end)
                 .or_else(|| secret::key(self, at))
-                .or_else(|| person::user(self, at));
+                .or_else(|| person::user(self, at))
+                .or_else(|| person::escaped(self, at));
             if hit.is_some() {
                 return hit;
             }

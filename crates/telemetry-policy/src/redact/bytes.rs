@@ -34,7 +34,7 @@ pub(super) static CLASS: [u16; 256] = {
         if matches!(byte, b'/' | b'\\' | b'~' | b':' | b'<') {
             class |= ANCHOR;
         }
-        if matches!(byte, b'/' | b'\\' | b'~' | b':' | b'@' | b'=') {
+        if matches!(byte, b'/' | b'\\' | b'~' | b':' | b'@' | b'=' | b'%') {
             class |= LOUD;
         }
         if byte.is_ascii_hexdigit() {

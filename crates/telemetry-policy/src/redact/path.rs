@@ -1,8 +1,9 @@
 //! Absolute paths: of Unix (POSIX.1-2017 §3.2), of Windows (drives and shares, "Naming Files, Paths, and Namespaces"),
 //! `~`, and the subject's home directories wherever they stand.
 //!
-//! A path runs to a blank, a quotation mark, a bracket of `<>` or a bar; over a blank only where another separator
-//! follows within a few words, as in `C:\Program Files\…`. Too much is taken rather than too little.
+//! A path runs to the quotation mark that closes the one before it. Without one it runs to a blank, a quotation mark, a
+//! bracket of `<>` or a bar; over a blank only where another separator follows within a few words, as in
+//! `C:\Program Files\…`. Too much is taken rather than too little.
 
 use super::bytes::{self, ATOM, BLANK, WORD};
 use super::{Hit, Marker, Scan};
@@ -104,12 +105,15 @@ fn may_begin(scan: &Scan<'_>, at: usize) -> bool {
 /// Where a path ends that begins at `start` and is known to reach to `from`.
 pub(super) fn end(scan: &Scan<'_>, start: usize, from: usize, separator: u8) -> usize {
     let quote = scan.before(start);
+    if let Some(end) = closed_by(scan, quote, from) {
+        return end;
+    }
     let mut at = from;
     while let Some(&byte) = scan.bytes.get(at) {
         match byte {
             b'"' | b'`' | b'<' | b'>' | b'|' => break,
             // An apostrophe within a name (`Bob's files`), unless it closes what it opened.
-            b'\'' if quote == b'\'' || !scan.is(at + 1, WORD) || !scan.is(at - 1, WORD) => break,
+            b'\'' if !scan.is(at + 1, WORD) || !scan.is(at - 1, WORD) => break,
             b' ' if scan.byte(at - 1) == b'\\' => at += 1,
             b' ' => match over_blank(scan, at, separator) {
                 Some(next) => at = next,
@@ -128,6 +132,29 @@ pub(super) fn end(scan: &Scan<'_>, start: usize, from: usize, separator: u8) -> 
         at -= 1;
     }
     at
+}
+
+/// Where the quotation mark stands that closes a path which one opened: blanks are part of it then. A text without the
+/// second mark is looked through once, since the next search begins behind the next first one.
+fn closed_by(scan: &Scan<'_>, quote: u8, from: usize) -> Option<usize> {
+    if !matches!(quote, b'"' | b'\'' | b'`') {
+        return None;
+    }
+    let mut at = from;
+    loop {
+        match scan.byte(at) {
+            byte if byte == quote => {
+                let apostrophe = byte == b'\'' && scan.is(at + 1, WORD) && scan.is(at - 1, WORD);
+                if !apostrophe {
+                    return Some(at);
+                }
+            }
+            b' ' => {}
+            byte if bytes::is(byte, BLANK) || matches!(byte, b'<' | b'>' | b'|') => return None,
+            _ => {}
+        }
+        at += 1;
+    }
 }
 
 /// Where the path goes on behind a blank: at the next separator, if it comes within a few plain words.

@@ -1,6 +1,6 @@
 //! Who a string may be about: names and home directories that the caller knows.
 
-use super::bytes::{self, WORD};
+use super::bytes::{self, HEX, WORD};
 use super::{Hit, Marker, Scan, secret, table};
 
 /// Shorter names are not looked for: they are words of every language, and would hide more than they protect.
@@ -122,12 +122,26 @@ fn folded(byte: u8) -> u8 {
     }
 }
 
+/// A name behind a byte that was written as `%2F` (RFC 3986 §2.1): in a URL or a query, a path looks so.
+pub(super) fn escaped(scan: &Scan<'_>, at: usize) -> Option<Hit> {
+    (scan.before(at) == b'%' && scan.is(at, HEX) && scan.is(at + 1, HEX))
+        .then(|| name_at(scan, at + 2))
+        .flatten()
+}
+
 /// A name of the subject's as whole words: no letter or digit before or after it. (`alice_2024` has one, `malice` not.)
 pub(super) fn user(scan: &Scan<'_>, at: usize) -> Option<Hit> {
-    if !scan.subject.initial[usize::from(scan.bytes[at])] || bytes::is(scan.before(at), WORD) {
+    if bytes::is(scan.before(at), WORD) {
         return None;
     }
-    let rest = &scan.bytes[at..];
+    name_at(scan, at)
+}
+
+fn name_at(scan: &Scan<'_>, at: usize) -> Option<Hit> {
+    let rest = scan.bytes.get(at..)?;
+    if !scan.subject.initial[usize::from(*rest.first()?)] {
+        return None;
+    }
     scan.subject
         .names
         .iter()

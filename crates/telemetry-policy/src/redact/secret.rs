@@ -71,6 +71,9 @@ pub(super) fn may_begin(text: &[u8]) -> bool {
                 .any(|key| text.starts_with(key.prefix.as_bytes())))
 }
 
+/// The word behind an option is a secret from so many bytes on.
+const OPTION_LEAST: usize = 4;
+
 /// A key of a well-known format that begins with the word at `at`.
 pub(super) fn key(scan: &mut Scan<'_>, at: usize) -> Option<Hit> {
     let text = &scan.bytes[at..];
@@ -174,6 +177,7 @@ pub(super) fn named(scan: &Scan<'_>, start: usize, end: usize, next: u8) -> Opti
         }
         b'=' | b':' | b'"' | b'\'' => assigned(scan, atom, end),
         b' ' if matches!(scan.byte(end + 1), b'=' | b':') => assigned(scan, atom, end),
+        b' ' if atom.starts_with(b"--") => option(scan, atom, end + 1),
         _ => None,
     }
 }
@@ -256,16 +260,40 @@ fn assigned(scan: &Scan<'_>, atom: &[u8], end: usize) -> Option<Hit> {
     (value.len() >= least && !plain && !prose).then(|| secret(from, to))
 }
 
+/// The word behind an option of such a name (`--password hunter2`), if it is no word of a sentence.
+fn option(scan: &Scan<'_>, atom: &[u8], from: usize) -> Option<Hit> {
+    table::ASSIGNED.iter().find(|name| ends_with_name(atom, name))?;
+    let rest = scan.bytes.get(from..)?;
+    let to = from
+        + rest
+            .iter()
+            .position(|byte| bytes::is(*byte, BLANK))
+            .unwrap_or(rest.len());
+    let value = &scan.bytes[from..to];
+    let plain = value
+        .iter()
+        .all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'*' | b'.'));
+    let another = value.starts_with(b"-") || table::marker_at(value).is_some();
+    (value.len() >= OPTION_LEAST && !plain && !another).then(|| secret(from, to))
+}
+
+/// Whether a text begins with a name of [`table::ASSIGNED`].
+pub(super) fn may_name(text: &[u8]) -> bool {
+    let begins = |name: &&str| text.len() >= name.len() && text.iter().zip(name.as_bytes()).all(same);
+    table::ASSIGNED.iter().any(begins)
+}
+
+/// Without case, and `-` as `_`.
+fn same((one, other): (&u8, &u8)) -> bool {
+    one.eq_ignore_ascii_case(other) || (*one == b'-' && *other == b'_')
+}
+
 /// Whether an atom ends with this name, as a name of its own or the last part of one (`db_password`, `ApiKey`).
 fn ends_with_name(atom: &[u8], name: &str) -> bool {
     let Some(from) = atom.len().checked_sub(name.len()) else {
         return false;
     };
-    let same = |a: u8, b: u8| a.eq_ignore_ascii_case(&b) || (a == b'-' && b == b'_');
-    atom[from..]
-        .iter()
-        .zip(name.as_bytes())
-        .all(|(a, b)| same(*a, *b))
+    atom[from..].iter().zip(name.as_bytes()).all(same)
         && (from == 0
             || !atom[from - 1].is_ascii_alphabetic()
             || (atom[from].is_ascii_uppercase() && atom[from - 1].is_ascii_lowercase()))
