@@ -335,18 +335,20 @@ impl Keep<'_> {
             .map_err(ReloadRefused::Settings)?;
         let checked = Arc::new(loaded.checked.clone());
         self.consent.reload(&checked).map_err(ReloadRefused::Manifests)?;
-        // At once: who asked is told the number, which `withdrawals` would only write into the log.
+        let limits = checked.queue;
+        self.level.set(&checked.daemon.log);
+        // Though they read the same: what held a destination may have been mended in a file that they name.
+        let all = config::with_inline(&loaded.checked, &self.consent.manifests());
+        self.loaded.send_replace(Arc::new(loaded));
+        self.settings.send_replace(Arc::new(all));
+        // The first that is waited for: who asked is told the number, which `withdrawals` would only write into the log.
+        // The flushers take the settings meanwhile.
         let policies = Arc::clone(&self.consent.changes().borrow());
         let now = self.world.clock.now();
         let purged = crate::control::purge_withdrawn(self.queue, self.consent, &policies, now).await;
-        if let Err(error) = self.queue.set_limits(checked.queue).await {
+        if let Err(error) = self.queue.set_limits(limits).await {
             warn!(%error, "cannot change the queue's limits");
         }
-        self.level.set(&checked.daemon.log);
-        self.loaded.send_replace(Arc::new(loaded));
-        self.destinations();
-        // Though they read the same: what held a destination may have been mended in a file that they name.
-        self.settings.send_modify(|_| {});
         info!("reloaded");
         // What failed here is tried again by `withdrawals`.
         Ok(purged.map_or(0, |purged| purged.queued + purged.parked))
