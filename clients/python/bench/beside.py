@@ -88,12 +88,15 @@ def only_waits(command: list[str], env: dict[str, str]) -> bool:
 
 
 def measure(command: list[str], bare: list[str], env: dict[str, str], runs: int) -> tuple[float, float]:
-    """Median and 95th percentile of what ``command`` takes beyond the median of ``bare``."""
+    """Median and 95th percentile of what ``command`` takes beyond ``bare``, in turns: a busy machine is busy for both."""
+
+    def pair(_: int) -> float:
+        without = timed(bare, env)
+        return timed(command, env) - without
+
     with ThreadPoolExecutor(5 if only_waits(command, env) else 1) as pool:
-        took = list(pool.map(lambda _: timed(command, env), range(runs)))
-    beyond = statistics.median(timed(bare, env) for _ in range(runs))
-    took.sort()
-    return statistics.median(took) - beyond, took[min(len(took) - 1, round(0.95 * (len(took) - 1)))] - beyond
+        added = sorted(pool.map(pair, range(runs)))
+    return statistics.median(added), added[round(0.95 * (len(added) - 1))]
 
 
 @contextmanager
