@@ -88,7 +88,7 @@ def only_waits(command: list[str], env: dict[str, str]) -> bool:
 
 
 def measure(command: list[str], bare: list[str], env: dict[str, str], runs: int) -> tuple[float, float]:
-    """Median and 95th percentile of what ``command`` takes beyond ``bare``, in turns: a busy machine is busy for both."""
+    """Median and 95th percentile of what ``command`` takes beyond ``bare``, in turns: a busy machine is so for both."""
 
     def pair(_: int) -> float:
         without = timed(bare, env)
