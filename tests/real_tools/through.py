@@ -28,7 +28,7 @@ ENCODINGS = {Kedro: "heap", Dlt: "segment", Evidently: "mapped"}
 class Daemon:
     """A user's daemon with the shipped manifests and a gateway; all it has is below `place`."""
 
-    def __init__(self, place, vendor, lines=""):
+    def __init__(self, place, vendor, before=()):
         self.place = Path(place)
         self.port = free_port()
         self.gateway = f"http://127.0.0.1:{self.port}"
@@ -46,7 +46,8 @@ class Daemon:
         for tool in ["kedro", "dlt", "evidently"]:
             text = (MANIFESTS / f"{tool}.toml").read_text()
             (self.place / f"data/telemetryd/tools.d/{tool}.toml").write_text(text)
-        soon = 'batch = { max_wait = "100ms" }\nretry = { initial = "50ms", max = "500ms", spread = "100ms" }\n'
+        # A vendor's name may stand for one without TLS here: none of them is left alone with it.
+        soon = 'allow_insecure = true\nbatch = { max_wait = "100ms" }\nretry = { initial = "50ms", max = "500ms", spread = "100ms" }\n'
         (self.place / "config/telemetryd/config.toml").write_text(
             f'[gateway]\nlisten = "127.0.0.1:{self.port}"\n'
             'keys = { "2388822444" = { tool = "kedro", notice = "tool" }, '
@@ -56,11 +57,11 @@ class Daemon:
             f'[destinations.segment]\nurl = "{vendor}/"\nencoding = "segment"\nform = "track"\n{soon}'
             f'[destinations.jitsu]\nurl = "{vendor}/api/v1/s2s/event?token=t"\nencoding = "mapped"\n{soon}'
             '[tools.kedro]\ndestination = "heap"\n[tools.dlt]\ndestination = "segment"\n'
-            f'[tools.evidently]\ndestination = "jitsu"\n{lines}'
+            '[tools.evidently]\ndestination = "jitsu"\n'
         )
         self.log = open(self.place / "log", "w")
         self.process = subprocess.Popen(
-            [os.environ["TELEMETRYD_BIN"]], env=self.environment, stdout=self.log, stderr=subprocess.STDOUT
+            [*before, os.environ["TELEMETRYD_BIN"]], env=self.environment, stdout=self.log, stderr=subprocess.STDOUT
         )
         wait_for_port(self.port, self.process, self.place / "log")
         # Nobody shows dlt's notice for it.
