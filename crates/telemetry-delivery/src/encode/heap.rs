@@ -1,4 +1,4 @@
-//! `heap`: Heap's server-side API (https://developers.heap.io/reference/track-1): bulk, or one event a request, which
+//! `heap`: Heap's server-side API (<https://developers.heap.io/reference/track-1>): bulk, or one event a request, which
 //! is the form that Kedro sends. `app_id` comes from `auth`; `idempotency_key` is the event's id.
 //!
 //! Properties are flat: what is nested gets the names on the way with dots between them, and an array is its JSON.

@@ -1,4 +1,4 @@
-//! `otlp`: OpenTelemetry logs over HTTP (https://opentelemetry.io/docs/specs/otlp/), protobuf or JSON. One log record an
+//! `otlp`: OpenTelemetry logs over HTTP (<https://opentelemetry.io/docs/specs/otlp/>), protobuf or JSON. One log record an
 //! event; a resource for each run of events that come from one tool, one version and one context.
 //!
 //! A record has the event's name as `event_name` and as the attribute `event.name` (for collectors older than the

@@ -1,4 +1,4 @@
-//! `posthog`: PostHog's batch form (https://posthog.com/docs/api/capture): `api_key` from `auth`, and each event with
+//! `posthog`: PostHog's batch form (<https://posthog.com/docs/api/capture>): `api_key` from `auth`, and each event with
 //! `distinct_id` (the anonymous id), `uuid` (the event's id, by which PostHog knows a resend) and its properties.
 //!
 //! The context goes among the properties, as `context`. Each event asks PostHog not to look up where the sender's

@@ -1,4 +1,4 @@
-//! `segment`: Segment's tracking API (https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/),
+//! `segment`: Segment's tracking API (<https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/>),
 //! which RudderStack and Jitsu take, too. Two forms: `batch`, many messages a request, and `track`, one call an event,
 //! which is what dlt's own trackers take.
 //!

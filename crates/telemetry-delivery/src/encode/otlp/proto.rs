@@ -3,7 +3,7 @@
 
 use super::{Any, Record, Request, Resource};
 
-/// Wire types (https://protobuf.dev/programming-guides/encoding/).
+/// Wire types (<https://protobuf.dev/programming-guides/encoding/>).
 const VARINT: u64 = 0;
 const I64: u64 = 1;
 const LEN: u64 = 2;

@@ -1,5 +1,5 @@
 //! Resource attributes: the tool and what is known of its machine, by the semantic conventions
-//! (https://opentelemetry.io/docs/specs/semconv/resource/, 1.30).
+//! (<https://opentelemetry.io/docs/specs/semconv/resource/>, 1.30).
 
 use super::any::Any;
 use crate::encode::read::{find, members};
