@@ -49,6 +49,8 @@ fn each_user_sees_its_own_and_root_all() {
             &["tail", "--all-users"],
             &["doctor", "--all-users", "--json"],
             &["flush", "--all-users"],
+            &["consent", "log", "--all-users"],
+            &["identity", "--all-users"],
             &["stop"],
             &["pause"],
             &["resume"],
@@ -133,6 +135,20 @@ fn a_denial_in_a_users_own_file_reaches_the_machines_daemon_through_that_users_c
         (4, &json!("deny"))
     );
     assert_eq!(booked(&machine.status(BEN), "queued"), 1);
+    // Root sees it among everybody's changes, with what was erased for it.
+    let mut root = ctl_as(&machine.home, ROOT);
+    let (code, log, _) = run(&mut root, &["consent", "log", "--all-users", "--json"]);
+    let change = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let change = change
+        .into_iter()
+        .find(|line| line["uid"] == ANN && line["verdict"] == "deny");
+    assert_eq!(
+        (code, change.map(|line| line["purged"].clone())),
+        (0, Some(json!(4))),
+        "{log}"
+    );
     // Kept by the daemon, whatever becomes of the file.
     assert_eq!(machine.ask(ANN, &event(5))["by"], "user");
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::consent::change;
 use crate::Context;
 use crate::daemon::{Daemon, word};
+use crate::everybody::Everybody;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::Screen;
@@ -17,12 +18,15 @@ pub(crate) struct Identity {
     /// Of this tool alone
     #[arg(long, value_name = "TOOL", value_parser = change::tool)]
     tool: Option<String>,
+    #[command(flatten)]
+    everybody: Everybody,
 }
 
 impl Identity {
     pub(crate) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
         let mut daemon = Daemon::connect(context)?;
-        let ids = of(&mut daemon, self.tool.as_deref())?;
+        let request = json!({ "op": "identity", "tool": self.tool });
+        let ids = listed(&mut daemon, &self.everybody.ask(request))?;
         show(&ids, screen)?;
         Ok(Exit::Done)
     }
@@ -30,8 +34,12 @@ impl Identity {
 
 /// The ids, a line a tool.
 pub(super) fn of(daemon: &mut Daemon, tool: Option<&str>) -> Result<Vec<Map<String, Value>>, Failure> {
+    listed(daemon, &json!({ "op": "identity", "tool": tool }))
+}
+
+fn listed(daemon: &mut Daemon, request: &Value) -> Result<Vec<Map<String, Value>>, Failure> {
     let mut ids = Vec::new();
-    daemon.list(&json!({ "op": "identity", "tool": tool }), |line| {
+    daemon.list(request, |line| {
         ids.push(line.value);
         Ok(())
     })?;

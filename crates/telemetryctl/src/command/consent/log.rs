@@ -2,7 +2,7 @@
 //! does.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use telemetry_client::RealFiles;
 use telemetry_policy::gather::{Found, Look};
 use telemetry_protocol::consent::Verdict;
@@ -10,6 +10,7 @@ use telemetry_protocol::consent_log::{self, Change};
 
 use crate::Context;
 use crate::daemon::Daemon;
+use crate::everybody::Everybody;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::Screen;
@@ -27,14 +28,23 @@ pub(super) struct Log {
     /// The newest N alone
     #[arg(long, value_name = "N")]
     last: Option<u64>,
+    #[command(flatten)]
+    everybody: Everybody,
 }
 
 impl Log {
     pub(super) fn run(self, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
-        let changes = all(context, self.tool.as_deref(), self.last)?;
+        // Whose a line is, the daemon says: others' logs are not this user's to read.
+        let changes: Vec<Map<String, Value>> = match self.everybody.all_users {
+            true => everybodys(context, self.tool.as_deref(), self.last)?,
+            false => all(context, self.tool.as_deref(), self.last)?
+                .iter()
+                .filter_map(|change| change.json().as_object().cloned())
+                .collect(),
+        };
         if screen.json {
-            for change in &changes {
-                screen.value(&change.json())?;
+            for change in changes {
+                screen.value(&Value::Object(change))?;
             }
             return Ok(Exit::Done);
         }
@@ -42,13 +52,14 @@ impl Log {
             screen.talk("nothing has changed yet");
             return Ok(Exit::Done);
         }
-        let rows = changes.iter().map(|change| {
+        let rows = changes.iter().map(|line| {
+            let change = Change::of(line);
             let state = match change.verdict {
                 Some(Verdict::Allow) => "on",
                 Some(Verdict::Deny) => "off",
                 None => "-",
             };
-            vec![
+            let cells = vec![
                 moment(&change.at),
                 change.tool.clone().unwrap_or_else(|| "all".to_owned()),
                 state.to_owned(),
@@ -56,24 +67,39 @@ impl Log {
                 plain(&change.how),
                 change.purged.to_string(),
                 plain(&change.source),
-            ]
+            ];
+            self.everybody.cell(line, cells)
         });
         let rows = rows.collect();
-        screen.table(
-            &[
-                "when",
-                "tool",
-                "telemetry",
-                "by",
-                "how",
-                "erased",
-                "where that stands",
-            ],
-            &[5],
-            rows,
-        )?;
+        let columns = vec![
+            "when",
+            "tool",
+            "telemetry",
+            "by",
+            "how",
+            "erased",
+            "where that stands",
+        ];
+        let (columns, numbers) = self.everybody.column(columns, &[5]);
+        screen.table(&columns, &numbers, rows)?;
         Ok(Exit::Done)
     }
+}
+
+/// The changes of every user, as root may ask a machine-wide daemon.
+fn everybodys(
+    context: &Context,
+    tool: Option<&str>,
+    last: Option<u64>,
+) -> Result<Vec<Map<String, Value>>, Failure> {
+    let mut daemon = Daemon::connect(context)?;
+    let request = json!({ "op": "consent", "action": "log", "tool": tool, "limit": last, "all_users": true });
+    let mut changes = Vec::new();
+    daemon.list(&request, |line| {
+        changes.push(line.value);
+        Ok(())
+    })?;
+    Ok(changes)
 }
 
 /// The changes that are known here, oldest first.
