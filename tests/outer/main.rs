@@ -36,6 +36,7 @@ mod opt_out_system;
 #[cfg(target_os = "linux")]
 mod opt_outs;
 mod orders;
+mod redacted;
 mod seeds;
 mod tools;
 

@@ -63,6 +63,8 @@ enum What {
     All,
     /// The machine alone: bare inserts, bare select-and-delete, bare sockets
     Limits,
+    /// What the policy's door costs an event, in this process
+    Admission,
     /// Accepted and delivered events a second
     Throughput,
     /// Clients that connect, write one event and close
@@ -126,8 +128,9 @@ fn story(flags: &Flags) -> Result<bool> {
     };
     let mut report = Report::new(flags.json);
     report.machine(&machine::facts(&bench.directory))?;
-    let all: [(What, Run); 8] = [
+    let all: [(What, Run); 9] = [
         (What::Limits, scenario::limits::run),
+        (What::Admission, scenario::admission::run),
         (What::Throughput, scenario::throughput::run),
         (What::Latency, scenario::latency::run),
         (What::Idle, scenario::idle::run),
@@ -155,7 +158,7 @@ fn daemon_program(flags: &Flags) -> Result<PathBuf> {
         None => std::env::current_exe()?.with_file_name("telemetryd"),
     };
     ensure!(
-        program.is_file() || flags.what == What::Limits,
+        program.is_file() || matches!(flags.what, What::Limits | What::Admission),
         "there is no {}: build it with 'cargo build --release -p telemetryd', or name it with --daemon",
         program.display()
     );

@@ -1,5 +1,7 @@
 //! What is measured, one file a scenario.
 
+pub(crate) mod admission;
+
 pub(crate) mod limits;
 
 pub(crate) mod throughput;
