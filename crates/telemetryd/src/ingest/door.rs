@@ -51,13 +51,16 @@ impl Door {
             reason = "its successor is unsafe, for types that close or swap their descriptor; std's listener does neither"
         )]
         let listener = AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)?;
-        Ok(Self {
+        let door = Self {
             listener,
             taken: 0,
             away: 0,
             narrow: false,
             look: None,
-        })
+        };
+        // A service manager's socket may be as narrow as a daemon left it that was killed.
+        door.set_width(BACKLOG);
+        Ok(door)
     }
 
     /// The next who comes, and who that is.
@@ -117,6 +120,14 @@ impl Door {
     fn set_width(&self, backlog: i32) {
         if let Err(error) = rustix::net::listen(self.listener.get_ref(), backlog) {
             warn!(%error, "cannot set the listener's backlog");
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if self.narrow {
+            self.set_width(BACKLOG);
         }
     }
 }

@@ -200,8 +200,12 @@ pub async fn run(listener: UnixListener, shared: Arc<Shared>) {
 
 /// Whether one more can be let in: where all seats are taken, in the place of somebody who is idle.
 fn has_room(shared: &Shared, open: usize) -> bool {
-    open < shared.settings.borrow().limits.max_connections
-        || (shared.uid.is_none() && shared.users.somebody_is_idle())
+    let most = shared.settings.borrow().limits.max_connections;
+    match shared.uid {
+        Some(_) => open < most,
+        // Who waits to be closed has no seat.
+        None => shared.users.open() < most || shared.users.somebody_is_idle(),
+    }
 }
 
 /// # Errors

@@ -38,7 +38,7 @@ const CHANGE: Duration = Duration::from_millis(50);
 
 /// Everybody who is connected.
 #[derive(Debug, Default)]
-pub(super) struct Users(Mutex<Seats>);
+pub(super) struct Users(Mutex<Seats>, Arc<AtomicUsize>);
 
 /// Who has how many of the seats.
 #[derive(Debug, Default)]
@@ -96,6 +96,8 @@ impl Most {
 
 /// Connections of a user that wait to be closed: as many as it may have by default. Further ones are closed at once.
 const DOORSTEP: usize = 64;
+/// The same of all users together.
+const DOORSTEPS: usize = 256;
 
 /// A turn; over when it is dropped.
 pub(super) type Turn = Arc<OwnedSemaphorePermit>;
@@ -135,6 +137,11 @@ impl Users {
         })
     }
 
+    /// Seats that are taken.
+    pub(super) fn open(&self) -> usize {
+        self.lock().open
+    }
+
     /// Whether somebody could be told to leave.
     pub(super) fn somebody_is_idle(&self) -> bool {
         self.lock().most_idle().is_some()
@@ -143,11 +150,10 @@ impl Users {
     /// A place to wait for whoever is over the limit, lest it comes back at once; `None`: there are enough of them.
     pub(super) fn doorstep(&self, uid: u32) -> Option<Doorstep> {
         let user = Arc::clone(self.lock().users.get(&uid)?);
-        if user.over.fetch_add(1, Ordering::Relaxed) >= DOORSTEP {
-            user.over.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Doorstep(user))
+        let doorstep = Doorstep(user, Arc::clone(&self.1));
+        let of_user = doorstep.0.over.fetch_add(1, Ordering::Relaxed);
+        let of_all = doorstep.1.fetch_add(1, Ordering::Relaxed);
+        (of_user < DOORSTEP && of_all < DOORSTEPS).then_some(doorstep)
     }
 
     fn lock(&self) -> MutexGuard<'_, Seats> {
@@ -187,7 +193,7 @@ impl Seats {
 
 /// A connection that is over its user's limit, until it is closed.
 #[derive(Debug)]
-pub(super) struct Doorstep(Arc<User>);
+pub(super) struct Doorstep(Arc<User>, Arc<AtomicUsize>);
 
 impl Doorstep {
     /// Waits until it may be closed.
@@ -199,6 +205,7 @@ impl Doorstep {
 impl Drop for Doorstep {
     fn drop(&mut self) {
         self.0.over.fetch_sub(1, Ordering::Relaxed);
+        self.1.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -346,6 +353,18 @@ mod tests {
         assert!(quiet.turn().await.is_some());
         turns.pop();
         assert!(noisy.turn().await.is_some());
+    }
+
+    #[test]
+    fn who_waits_to_be_closed_is_counted_for_its_user_and_for_all() {
+        let users = Arc::new(Users::default());
+        let _seats: Vec<_> = (0..9).map(|uid| users.seat(uid, TWO).unwrap()).collect();
+        let of = |uid| std::iter::from_fn(|| users.doorstep(uid)).collect::<Vec<_>>();
+        let waiting: Vec<_> = (0..9).map(of).collect();
+        let counts: Vec<usize> = waiting.iter().map(Vec::len).collect();
+        assert_eq!(counts, [64, 64, 64, 64, 0, 0, 0, 0, 0]);
+        drop(waiting);
+        assert_eq!(of(8).len(), 64);
     }
 
     /// What the future has at once.
