@@ -19,7 +19,7 @@ from pathlib import Path
 SOURCES = str(Path(__file__).parents[1] / "src")
 sys.path.insert(0, SOURCES)
 
-from telemetryd import Telemetry, _telemetry  # noqa: E402
+from telemetryd import Telemetry, _way  # noqa: E402
 from telemetryd.testing import Daemon, Home, Sink  # noqa: E402
 
 MANIFEST = """
@@ -103,7 +103,7 @@ def main() -> int:
             p50, p95 = median_of(event, given.events)
             row("event, a daemon", p50, "us", 150, f"p95 {p95:.0f} us")
         (home.root / "data/telemetryd/tools.d/mytool.toml").write_text(MANIFEST)
-        _telemetry._wedged_until.clear()
+        _way._wedged_until.clear()
         row("a process with one event, spooled", over_a_bare_interpreter(FIRST, given.processes), "ms", None)
         p50, p95 = median_of(event, 900)
         row("event, spooled", p50, "us", 300, f"p95 {p95:.0f} us")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from programs import run
 
-from telemetryd import Telemetry, _connect, _telemetry
+from telemetryd import Telemetry, _connect, _way
 from telemetryd.testing import Daemon, Home, Sink
 
 MANIFEST = """
@@ -34,9 +34,9 @@ SLACK = 0.15
 
 @pytest.fixture(autouse=True)
 def nothing_is_wedged() -> Iterator[None]:
-    _telemetry._wedged_until.clear()
+    _way._wedged_until.clear()
     yield
-    _telemetry._wedged_until.clear()
+    _way._wedged_until.clear()
 
 
 def listener(home: Home, backlog: int) -> socket.socket:
@@ -122,7 +122,7 @@ def test_a_daemon_that_accepts_and_never_reads_does_not_hold_its_client(home: Ho
         took = [timed(telemetry)[1] for _ in range(200)]
         assert max(took) < 0.020 + SLACK
         # Not even with a line that no buffer takes.
-        _telemetry._wedged_until.clear()
+        _way._wedged_until.clear()
         connection = _connect.connect([str(home.socket)], time.monotonic() + 1)
         assert isinstance(connection, _connect.Connection)
         begun = time.monotonic()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from telemetryd import Telemetry, _line, _spool, _telemetry
+from telemetryd import Telemetry, _line, _spool, _way
 from telemetryd._spool import Spool
 from telemetryd.testing import Daemon, Home, Sink
 
@@ -218,7 +218,7 @@ def test_a_machine_wide_daemon_is_handed_the_spool_after_the_clients_own_event(
     # A daemon of somebody else's, found where a machine-wide one would be: it never looks into this home.
     with Home() as machine:
         machine.write("data/telemetryd/tools.d/mytool.toml", manifest)
-        monkeypatch.setattr(_telemetry, "SYSTEM_SOCKET", str(machine.socket))
+        monkeypatch.setattr(_way, "SYSTEM_SOCKET", str(machine.socket))
         monkeypatch.setenv("TELEMETRYD_SOCKET", str(machine.socket))
         with Daemon(machine, sink):
             telemetry = Telemetry("mytool", deadline=5.0)

@@ -8,6 +8,7 @@ import sys
 from ._consent.facts import USER
 from ._consent.own_files import project_root
 from ._consent_edit import change, edited_toml, edited_yaml
+from ._way import tell_denial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,4 +88,4 @@ def _in_project(telemetry: Telemetry, answer: bool) -> None:
         # What is queued of the project is erased by a daemon that is there.
         seen = telemetry._look()
         if seen.denial is not None:
-            telemetry._tell_denial(seen)
+            tell_denial(telemetry, seen)
