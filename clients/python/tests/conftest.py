@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from telemetryd import testing
+from telemetryd import _context, testing
 
 ROOT = Path(__file__).parents[3]
 SOURCES = Path(__file__).parents[1] / "src"
@@ -20,7 +20,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("TELEMETRYD_", "XDG_", "SUDO_")) and name not in testing.PROGRAMS:
             monkeypatch.delenv(name)
-    for name in ("DO_NOT_TRACK", "CI"):
+    for name in ("DO_NOT_TRACK", *_context._SOME_CI, *(name for _, _, names in _context._CI for name in names)):
         monkeypatch.delenv(name, raising=False)
 
 
