@@ -304,3 +304,10 @@ def test_a_manifest_beside_the_caller_is_found_from_anywhere(home: Home, tmp_pat
     assert done.stdout == "[] True\n", done
     (path,) = home.state.glob("spool/*.ndjson")
     assert json.loads(path.read_text())["properties"] == {"duration": 1.5}
+
+
+def test_the_plug_in_of_pytest_loads_nothing_before_a_test_asks_for_it() -> None:
+    text = (
+        "import sys, telemetryd._pytest_plugin\nprint([name for name in sys.modules if name.startswith('telemetryd')])"
+    )
+    assert run(text).stdout == "['telemetryd', 'telemetryd._pytest_plugin']\n"

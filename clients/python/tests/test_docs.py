@@ -77,7 +77,7 @@ def test_the_example_of_a_test_passes(tmp_path: Path) -> None:
         + "\n"
         + example
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "telemetryd.testing.plugin", "-p", "no:cacheprovider", "."]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "telemetryd._pytest_plugin", "-p", "no:cacheprovider", "."]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

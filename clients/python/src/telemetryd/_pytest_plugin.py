@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from . import Recorded
+    from .testing import Recorded
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def telemetry_events(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
     Nothing leaves the test, and what the machine, its user and the environment say about consent does not count:
     a test that wants a denial sets it after it has asked for this fixture.
     """
-    from . import Home, Recorded
+    from .testing import Home, Recorded
 
     with Home() as home:
         for name, value in home.environment.items():
