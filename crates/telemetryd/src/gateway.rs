@@ -163,7 +163,8 @@ pub async fn run(shared: Arc<Shared>, mode: Mode, state: watch::Sender<State>) {
         loop {
             tokio::select! {
                 () = &mut serving, if !ended => ended = true,
-                changed = settings.changed() => if changed.is_err() || wanted() != now { break },
+                // A reload tries again what failed.
+                changed = settings.changed() => if changed.is_err() || ended || wanted() != now { break },
                 changed = changes.changed() => if changed.is_err() || wanted() != now { break },
                 () = reached(&mut phase, Phase::Closing) => break,
             }

@@ -56,6 +56,30 @@ fn doctor(ctl: &Ctl) -> Found {
     Found::of(&ctl.run(["doctor", "--json"]))
 }
 
+#[test]
+fn a_gateway_that_cannot_listen_is_found_and_a_reload_tries_again() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let home = home();
+    let daemon = Daemon::start(&home, &format!("[gateway]\nlisten = \"{address}\"\n"));
+    doctor(&daemon.ctl()).says("gateway", "fail", &address.to_string());
+    let shown = daemon.ctl().run(["status"]).expect_code(0).stdout;
+    assert!(shown.contains("gateway    failed: "), "{shown}");
+    drop(taken);
+    daemon.ctl().run(["reload"]).expect_code(0);
+    let listens = format!("listens on {address}");
+    eventually("it listens", DEADLINE, || {
+        let found = doctor(&daemon.ctl());
+        found
+            .checks
+            .iter()
+            .any(|check| check["detail"] == listens)
+            .then_some(())
+    });
+    let shown = daemon.ctl().run(["status"]).expect_code(0).stdout;
+    assert!(shown.contains(&format!("gateway    {address}")), "{shown}");
+}
+
 /// A script that stands for a program.
 fn script(home: &Home, name: &str, text: &str) -> PathBuf {
     home.write(name, format!("#!/bin/sh\n{text}\n"));

@@ -102,6 +102,7 @@ fn without_daemon(context: &Context) -> Value {
     json!({
         "daemon": null,
         "telemetry": telemetry,
+        "gateway": null,
         "queue": null,
         "destinations": null,
         "tools": tools,
@@ -120,6 +121,7 @@ fn show(status: &Map<String, Value>, everybody: Everybody, screen: &mut Screen) 
     screen.line(&format!("  {mode} mode, pid {pid}, {phase}"))?;
     screen.line(&format!("  socket     {}", plain(word(daemon, "socket"))))?;
     telemetry(status, screen)?;
+    gateway(status, screen)?;
     queue(status, now, screen)?;
     destinations(status, now, screen)?;
     tools(status, screen)?;
@@ -135,6 +137,18 @@ fn telemetry(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Fai
         _ => "on for the tools that are allowed".to_owned(),
     };
     Ok(screen.line(&format!("  telemetry  {text}"))?)
+}
+
+/// Where HTTP is taken, or why it is not although it was asked for.
+fn gateway(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure> {
+    let Some(Value::Object(gateway)) = status.get("gateway") else {
+        return Ok(());
+    };
+    let text = match word(gateway, "state") {
+        "listening" => plain(word(gateway, "listen")),
+        state => styled(YELLOW, &plain(&format!("{state}: {}", word(gateway, "reason")))),
+    };
+    Ok(screen.line(&format!("  gateway    {text}"))?)
 }
 
 fn queue(status: &Map<String, Value>, now: i64, screen: &mut Screen) -> Result<(), Failure> {

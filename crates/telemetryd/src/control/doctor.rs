@@ -76,6 +76,9 @@ impl Service {
                 Some("a network file system cannot hold the queue"),
             );
         }
+        if let Some((state, detail, hint)) = self.gateway_check() {
+            add("gateway", state, detail, hint);
+        }
         for problem in self.consent.problems() {
             let detail = format!("{}:{}: {}", problem.file.display(), problem.line, problem.message);
             add(

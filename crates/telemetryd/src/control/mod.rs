@@ -8,6 +8,7 @@ mod consent;
 mod doctor;
 mod everybody;
 mod forget;
+mod gateway;
 mod identity;
 mod live;
 mod metrics;
@@ -38,7 +39,6 @@ use crate::consent::manifests::ManifestProblem;
 use crate::counters::Counters;
 use crate::desk::Identity;
 use crate::flush;
-use crate::gateway;
 use crate::ingest::{Answers, Ended, Peer};
 use crate::phase::{Ender, PhaseReader};
 
@@ -92,7 +92,7 @@ pub struct Service {
     pub places: Places,
     pub socket: PathBuf,
     /// Where the gateway listens.
-    pub gateway: watch::Receiver<gateway::State>,
+    pub gateway: watch::Receiver<crate::gateway::State>,
     /// How many connections are open.
     pub open: watch::Receiver<usize>,
     /// What stands for users.

@@ -67,17 +67,6 @@ impl Service {
         }
     }
 
-    /// Where HTTP is listened to; null: nowhere, as the config says.
-    pub(super) fn gateway_state(&self) -> Value {
-        use crate::gateway::State as Gateway;
-        match &*self.gateway.borrow() {
-            Gateway::Off => Value::Null,
-            Gateway::Listening(place) => json!({ "state": "listening", "listen": place, "reason": null }),
-            Gateway::Closed(fact) => json!({ "state": "closed", "listen": null, "reason": fact.source }),
-            Gateway::Failed(why) => json!({ "state": "failed", "listen": null, "reason": why }),
-        }
-    }
-
     fn destinations(&self, view: &View, caller: Caller) -> Vec<Value> {
         let settings = Arc::clone(&self.settings.borrow());
         let states = self.flush.states();
