@@ -22,7 +22,7 @@ struct Step {
     command: fn() -> Result<Command>,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step {
         name: "format",
         command: format,
@@ -46,6 +46,10 @@ const STEPS: [Step; 9] = [
     Step {
         name: "vendors",
         command: vendors,
+    },
+    Step {
+        name: "segment",
+        command: segment,
     },
     Step {
         name: "real tools",
@@ -120,6 +124,20 @@ fn vendors() -> Result<Command> {
     Ok(command)
 }
 
+/// Segment's own client sends to the gateway.
+fn segment() -> Result<Command> {
+    let requirements = Path::new("tests/real_tools/requirements-encodings.txt");
+    let mut command = Command::new(venv::interpreter("real-tools-encodings", requirements)?);
+    let programs = target()?.join("debug");
+    command
+        .arg("tests/real_tools/segment_client.py")
+        .current_dir(crate::programs::root())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("TELEMETRYD_BIN", programs.join("telemetryd"))
+        .env("TELEMETRYCTL_BIN", programs.join("telemetryctl"));
+    Ok(command)
+}
+
 /// Kedro, dlt and Evidently as they are on PyPI: what they send is still what the captures say, and goes through the
 /// daemon into their vendors' forms.
 fn real_tools() -> Result<Command> {
@@ -127,7 +145,7 @@ fn real_tools() -> Result<Command> {
     let mut command = Command::new(venv::interpreter("real-tools", requirements)?);
     let programs = target()?.join("debug");
     command
-        .args(["-m", "unittest", "direct", "through"])
+        .args(["-m", "unittest", "direct", "through", "switches"])
         .current_dir(crate::programs::root().join("tests/real_tools"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("TELEMETRYD_BIN", programs.join("telemetryd"))

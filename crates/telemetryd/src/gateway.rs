@@ -143,7 +143,13 @@ fn connections(most: usize) -> usize {
 }
 
 /// Listens whenever the config says so and telemetry is not off for everything; ends when the daemon closes.
-pub async fn run(shared: Arc<Shared>, mode: Mode, state: watch::Sender<State>) {
+/// `reloads` tells of each reload.
+pub async fn run<R>(
+    shared: Arc<Shared>,
+    mode: Mode,
+    state: watch::Sender<State>,
+    mut reloads: watch::Receiver<R>,
+) {
     let mut settings = shared.settings.clone();
     let mut changes = shared.consent.changes();
     let mut phase = shared.phase.clone();
@@ -154,6 +160,7 @@ pub async fn run(shared: Arc<Shared>, mode: Mode, state: watch::Sender<State>) {
     };
     loop {
         settings.borrow_and_update();
+        reloads.borrow_and_update();
         changes.borrow_and_update();
         let now = wanted();
         let (stop, stopped) = watch::channel(false);
@@ -163,8 +170,9 @@ pub async fn run(shared: Arc<Shared>, mode: Mode, state: watch::Sender<State>) {
         loop {
             tokio::select! {
                 () = &mut serving, if !ended => ended = true,
-                // A reload tries again what failed.
-                changed = settings.changed() => if changed.is_err() || ended || wanted() != now { break },
+                changed = settings.changed() => if changed.is_err() || wanted() != now { break },
+                // What failed is tried again.
+                changed = reloads.changed() => if changed.is_err() || ended { break },
                 changed = changes.changed() => if changed.is_err() || wanted() != now { break },
                 () = reached(&mut phase, Phase::Closing) => break,
             }

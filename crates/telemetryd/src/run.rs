@@ -171,6 +171,7 @@ async fn live(
         by_user: world.places.mode == Mode::System,
     };
     let (flushers, flush_handle) = flush::new(shared, settings_reader.clone());
+    let reloaded = loaded_reader.clone();
     let service = Arc::new(Service {
         queue: queue.clone(),
         consent: Arc::clone(&consent),
@@ -208,7 +209,12 @@ async fn live(
     flush_handle.arranged().await;
     let spooling = spool::run(world.places.clone(), world.uid, Arc::clone(&connections));
     let spooling = tokio::spawn(spooling);
-    let gateway = gateway::run(Arc::clone(&connections), world.places.mode, gateway_state);
+    let gateway = gateway::run(
+        Arc::clone(&connections),
+        world.places.mode,
+        gateway_state,
+        reloaded,
+    );
     let mut gateway = tokio::spawn(gateway);
     let mut listening = tokio::spawn(ingest::run(listener, connections));
     let withdrawing = tokio::spawn(withdrawals::each(
