@@ -34,8 +34,9 @@ pub trait Door: Send + Sync + 'static {
     /// Held for as long as a connection is open.
     type Guest: Send;
 
-    /// A connection was opened.
-    fn arrived(&self) -> Self::Guest;
+    /// A connection was opened, by this user where the socket says so. `None`: it has as many as it may, and this one
+    /// is closed.
+    fn arrived(&self, uid: Option<u32>) -> Option<Self::Guest>;
 
     /// The settings in force.
     fn settings(&self) -> Arc<Settings>;

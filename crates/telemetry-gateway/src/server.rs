@@ -74,9 +74,18 @@ pub async fn serve<D: Door>(
             accepted = accept(&listener), if room => match accepted {
                 Ok((stream, about)) => {
                     troubled = false;
-                    let connection = Connection::new(&gateway, about);
-                    let served = connection.serve(stream, router.clone(), stop.clone());
-                    connections.spawn(served);
+                    let uid = match about {
+                        About::Tcp { .. } => None,
+                        About::Unix { uid, .. } => Some(uid),
+                    };
+                    if let Some(guest) = gateway.door.arrived(uid) {
+                        let connection = Connection::new(&gateway, about);
+                        let served = connection.serve(stream, router.clone(), stop.clone());
+                        connections.spawn(async move {
+                            served.await;
+                            drop(guest);
+                        });
+                    }
                     tokio::task::yield_now().await;
                 }
                 Err(error) => {
@@ -163,7 +172,6 @@ impl<D: Door> Connection<D> {
         router: Router,
         mut stop: watch::Receiver<bool>,
     ) {
-        let guest = self.gateway.door.arrived();
         let limits = self.gateway.door.limits();
         let service = service_fn(|request| {
             let (connection, router) = (Arc::clone(&self), router.clone());
@@ -186,7 +194,6 @@ impl<D: Door> Connection<D> {
             served.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(limits.patience, served).await;
         }
-        drop(guest);
     }
 
     /// One request, from its head to its answer.

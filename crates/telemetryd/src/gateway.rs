@@ -1,13 +1,14 @@
 //! The gateway's side of the daemon: the door that its lines go through, which is the socket's own
 //! ([`ingest::request`]), and when it listens. With telemetry off on the whole machine it does not (I12).
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use telemetry_gateway::{Door, Limits, Lines, Listen, Listener, Peer, Refused, Settings};
 use telemetry_policy::opt_out::{DO_NOT_TRACK, OptOuts};
 use telemetry_policy::{Policy, Variables};
 use telemetry_protocol::consent::{Claim, Fact, Layer, Verdict};
+use telemetry_protocol::reason::ErrorCode;
 use tokio::net::{TcpSocket, UnixListener};
 use tokio::sync::watch;
 use tracing::{debug, error, info};
@@ -36,29 +37,77 @@ pub enum State {
     Failed(String),
 }
 
+/// Open connections by user.
+type Guests = Arc<Mutex<HashMap<u32, usize>>>;
+
 /// The door.
-struct Ingest(Arc<Shared>);
+struct Ingest {
+    shared: Arc<Shared>,
+    /// Connections of each user of a machine-wide daemon.
+    guests: Guests,
+}
+
+/// A connection, counted until it is dropped.
+struct Guest {
+    /// Whose, and among whom, in a machine-wide daemon.
+    of: Option<(u32, Guests)>,
+    _open: Open,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let Some((uid, guests)) = &self.of else { return };
+        let mut guests = guests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = guests.get_mut(uid) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                guests.remove(uid);
+            }
+        }
+    }
+}
 
 impl Ingest {
+    /// Counts one more of this user's; `false`: it has as many as it may (I13).
+    fn counted(&self, uid: u32) -> bool {
+        let most = self.shared.settings.borrow().limits.max_connections_per_user;
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = guests.entry(uid).or_default();
+        let room = *open < most;
+        if room {
+            *open += 1;
+        }
+        room
+    }
+
     fn policy(&self, uid: u32) -> Arc<Policy> {
-        self.0.consent.of_event(uid, self.0.clock.now())
+        self.shared.consent.of_event(uid, self.shared.clock.now())
     }
 }
 
 impl Door for Ingest {
-    type Guest = Open;
+    type Guest = Guest;
 
-    fn arrived(&self) -> Open {
-        self.0.counters.connections.add(1);
-        Open::one(&self.0.open)
+    fn arrived(&self, uid: Option<u32>) -> Option<Guest> {
+        // A user's daemon has but one user.
+        let uid = uid.filter(|_| self.shared.uid.is_none());
+        if uid.is_some_and(|uid| !self.counted(uid)) {
+            self.shared.counters.refuse(ErrorCode::RateLimited);
+            return None;
+        }
+        self.shared.counters.connections.add(1);
+        Some(Guest {
+            of: uid.map(|uid| (uid, Arc::clone(&self.guests))),
+            _open: Open::one(&self.shared.open),
+        })
     }
 
     fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.0.settings.borrow().gateway)
+        Arc::clone(&self.shared.settings.borrow().gateway)
     }
 
     fn limits(&self) -> Limits {
-        let limits = &self.0.settings.borrow().limits;
+        let limits = &self.shared.settings.borrow().limits;
         Limits {
             connections: connections(limits.max_connections),
             body: BODY.max(limits.max_event_bytes.saturating_mul(2)),
@@ -68,12 +117,12 @@ impl Door for Ingest {
     }
 
     fn owner(&self) -> Option<u32> {
-        self.0.uid
+        self.shared.uid
     }
 
     fn variables(&self) -> BTreeSet<String> {
         let mut variables = BTreeSet::from([DO_NOT_TRACK.to_owned()]);
-        if let Some(uid) = self.0.uid {
+        if let Some(uid) = self.shared.uid {
             for registered in self.policy(uid).parts().manifests.values() {
                 let named = registered.manifest.opt_outs.variables.iter();
                 variables.extend(named.map(|variable| variable.name.clone()));
@@ -100,7 +149,7 @@ impl Door for Ingest {
             uid: peer.uid,
             pid: peer.pid,
         };
-        let taken = ingest::request(&self.0, who, denied, &lines.lines).await;
+        let taken = ingest::request(&self.shared, who, denied, &lines.lines).await;
         taken.map_err(|NotTaken { line, code, message }| Refused { line, code, message })
     }
 }
@@ -109,7 +158,7 @@ impl Ingest {
     /// The admin's word is that whatever sends with this key shows the tool's notice.
     fn shown(&self, uid: u32, tool: &str, policy: &Policy) {
         let missing = policy.tool(tool).is_some_and(|known| known.notice_missing);
-        if missing && let Err(error) = self.0.consent.notice_shown(uid, tool) {
+        if missing && let Err(error) = self.shared.consent.notice_shown(uid, tool) {
             debug!(tool, error, "that a notice was shown cannot be kept");
         }
     }
@@ -225,7 +274,11 @@ async fn serve(
     };
     info!(listen = %place, "the gateway listens");
     state.send_replace(State::Listening(place.clone()));
-    let served = telemetry_gateway::serve(listener, Arc::new(Ingest(Arc::clone(shared))), stopped).await;
+    let ingest = Ingest {
+        shared: Arc::clone(shared),
+        guests: Arc::default(),
+    };
+    let served = telemetry_gateway::serve(listener, Arc::new(ingest), stopped).await;
     drop(bound);
     match served {
         Ok(()) => info!(listen = %place, "the gateway no longer listens"),

@@ -6,6 +6,7 @@
 mod answers;
 mod consent;
 mod ctl;
+mod gateway;
 mod homes;
 mod limits;
 mod refused;
