@@ -123,3 +123,79 @@ fn a_wrong_type_is_removed_and_counted_and_its_author_is_told() {
             .all(|row| row["event"] != "another")
     );
 }
+
+#[test]
+fn two_tools_ids_and_hashes_have_nothing_in_common_and_end_with_a_withdrawal() {
+    const TOOLS: [&str; 2] = [TOOL, "other"];
+    let endpoint = endpoint(Script::default());
+    let home = Home::new();
+    for tool in TOOLS {
+        home.write_manifest(
+            tool,
+            &format!(
+                "name = \"{tool}\"\nconsent = \"opt-out\"\n[events.ran]\nproperties.name = {{ type = \"string\", hash = true }}\n"
+            ),
+        );
+    }
+    let mut daemon = Daemon::start(&home, &destination(&endpoint.url(), TOLD));
+    assert!(list(&daemon, &json!({"op": "identity"})).is_empty(), "made late");
+    let mut n = 0;
+    let mut round = |daemon: &Daemon, ci: bool| {
+        for tool in TOOLS {
+            n += 1;
+            let event = json!({
+                "tool": tool, "event": "ran", "id": id(n), "project": "the same", "user": "the same",
+                "properties": {"name": "the same"}, "context": {"ci": ci},
+            });
+            assert_eq!(ask(daemon, &event)["status"], "queued");
+        }
+        ask(
+            daemon,
+            &json!({"op": "flush", "wait": true, "timeout_ms": 15_000}),
+        );
+        let found = |n: u64| {
+            endpoint
+                .events()
+                .into_iter()
+                .find(|event| event["id"] == id(n))
+                .unwrap()
+        };
+        [found(n - 1), found(n)]
+    };
+    let told = |event: &Value| {
+        [
+            &event["anonymous_id"],
+            &event["project_id"],
+            &event["properties"]["name"],
+        ]
+        .map(|value| value.as_str().unwrap_or_default().replace('-', ""))
+    };
+    let [one, other] = round(&daemon, false).map(|event| told(&event));
+    for a in &one {
+        for b in &other {
+            let common = (0..=a.len() - 6).any(|at| b.contains(&a[at..at + 6]));
+            assert!(a.len() >= 32 && !common, "{a} {b}");
+        }
+    }
+    daemon.restart();
+    assert_eq!(
+        round(&daemon, false).map(|event| told(&event)),
+        [one.clone(), other.clone()]
+    );
+    let in_ci = round(&daemon, true);
+    assert!(
+        in_ci
+            .iter()
+            .all(|event| event["anonymous_id"].is_null() && event["project_id"].is_null())
+    );
+    assert_eq!(list(&daemon, &json!({"op": "identity"})).len(), 2);
+    for action in ["deny", "allow"] {
+        ask(&daemon, &json!({"op": "consent", "action": action, "tool": TOOL}));
+    }
+    let forgotten = ask(&daemon, &json!({"op": "forget", "tool": "other"}));
+    assert_eq!(forgotten["identities"], 1, "{forgotten}");
+    let [anew, forgotten] = round(&daemon, false).map(|event| told(&event));
+    for (before, after) in one.iter().zip(&anew).chain(other.iter().zip(&forgotten)) {
+        assert_ne!(before, after);
+    }
+}
