@@ -199,3 +199,31 @@ fn two_tools_ids_and_hashes_have_nothing_in_common_and_end_with_a_withdrawal() {
         assert_ne!(before, after);
     }
 }
+
+#[test]
+fn a_days_number_holds_across_a_kill_and_what_was_over_it_is_reported_as_a_loss() {
+    let endpoint = endpoint(Script::default());
+    let home = home("consent = \"opt-out\"\nmax_per_day = 3\nevents = \"any\"\n");
+    let mut daemon = Daemon::start(&home, &destination(&endpoint.url(), TOLD));
+    let say = |daemon: &Daemon, n: u64| {
+        let answer = ask(daemon, &json!({"tool": TOOL, "event": "ran", "id": id(n)}));
+        (answer["status"].clone(), answer["by"].clone())
+    };
+    for n in 1..=2 {
+        assert_eq!(say(&daemon, n).0, "queued");
+    }
+    daemon.restart();
+    assert_eq!(say(&daemon, 3).0, "queued");
+    for n in 4..=5 {
+        assert_eq!(say(&daemon, n), (json!("declined"), json!("quota")));
+    }
+    ask(
+        &daemon,
+        &json!({"op": "flush", "wait": true, "timeout_ms": 15_000}),
+    );
+    endpoint.wait_for_events(3);
+    let body: Value = serde_json::from_slice(&endpoint.batches()[0].body).unwrap();
+    assert_eq!(body["losses"]["quota"], 2, "{body}");
+    let tool = status(&daemon)["tools"][0].clone();
+    assert_eq!(tool["declined"]["quota"], 2, "{tool}");
+}

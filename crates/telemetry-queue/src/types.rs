@@ -87,8 +87,18 @@ pub struct Append {
     pub synced: bool,
     /// When they were received.
     pub at: Moment,
+    /// Events that were not taken because their tool had its day's number, by lane: reported as losses, kept nowhere.
+    pub over_quota: Vec<(Arc<Lane>, u64)>,
     /// Dropped when they have been answered: something that the sender holds until then.
     pub ticket: Option<Ticket>,
+}
+
+impl Append {
+    /// Whether there is nothing to be done for it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.over_quota.is_empty()
+    }
 }
 
 /// What a sender holds as long as the queue has its events in hand; the queue looks at nothing of it.
@@ -128,7 +138,7 @@ pub struct Losses {
     pub evicted: u64,
     /// Older than `max_age`.
     pub expired: u64,
-    /// Over a tool's quota. The queue itself counts none.
+    /// Over a tool's quota, as [`Append::over_quota`] says.
     pub quota: u64,
 }
 

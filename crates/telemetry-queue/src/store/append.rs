@@ -10,7 +10,7 @@ use super::state::LaneAt;
 use crate::dedupe::tag;
 use crate::schema::{key, seq_of};
 use crate::segment::{Builder, Frame, Stamp, cost};
-use crate::types::{Append, Appended, Id, Lane};
+use crate::types::{Append, Appended, Id, Lane, Losses};
 
 /// Tools of one uid (QUEUE.md): further names are refused, so that a uid cannot grow the books without end.
 const TOOLS_PER_UID: usize = 64;
@@ -77,6 +77,16 @@ impl Store {
             answers.push(Appended::Queued);
         }
         self.book_run(&run);
+        for (name, count) in &append.over_quota {
+            if let Some(lane) = self.lane_for(name)? {
+                let destination = self.state.lanes[lane].destination;
+                let more = Losses {
+                    quota: *count,
+                    ..Losses::default()
+                };
+                self.add_losses(name.uid, destination, more)?;
+            }
+        }
         Ok(answers)
     }
 

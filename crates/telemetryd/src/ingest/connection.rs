@@ -189,7 +189,7 @@ impl Reader<'_> {
             }
             drop(room);
             if !slots.is_empty() {
-                let reply = match append.events.is_empty() {
+                let reply = match append.is_empty() {
                     true => Reply::Ready(slots),
                     false => Reply::Appended(self.shared.queue.send_append(append).await.ok(), slots),
                 };

@@ -269,6 +269,20 @@ impl<'s> Intake<'s> {
             }
             Admission::Declined { by, source } => {
                 shared.counters.decline(uid, event.tool, by);
+                if by == "quota"
+                    && let Some(tool) = reading.policy.tool(event.tool)
+                {
+                    let lane = self.lane(event.tool, &tool.destination);
+                    let known = reading
+                        .append
+                        .over_quota
+                        .iter_mut()
+                        .find(|(known, _)| Arc::ptr_eq(known, &lane));
+                    match known {
+                        Some((_, count)) => *count += 1,
+                        None => reading.append.over_quota.push((lane, 1)),
+                    }
+                }
                 shared.tail.say(
                     uid,
                     event.tool,

@@ -79,7 +79,7 @@ pub async fn request(
     }
     let bytes = append.arena.len();
     append.ticket = turn.map(|turn| turn as Ticket);
-    let said = match append.events.is_empty() {
+    let said = match append.is_empty() {
         true => Some(Ok(Vec::new())),
         false => match shared.queue.send_append(append).await {
             Ok(answer) => answer.await.ok(),
