@@ -220,6 +220,10 @@ impl Service {
                 return refused(ErrorCode::InvalidEvent, &format!("manifest: {list}"));
             }
         };
+        if let Err((line, mistakes)) = crate::consent::manifests::destination(&manifest) {
+            let message = format!("manifest: line {line}: {}", mistakes.join("; "));
+            return refused(ErrorCode::InvalidEvent, &message);
+        }
         if let Err((code, message)) = manifest.may_register() {
             return refused(code, &message);
         }
