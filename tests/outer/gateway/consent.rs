@@ -60,6 +60,8 @@ fn do_not_track_in_the_environment_of_the_peers_process_stores_nothing() {
         "name = \"demo\"\nconsent = \"opt-out\"\nevents = \"any\"\n\
          opt_out_env = [{ name = \"DEMO_TELEMETRY\", unless = [\"true\"] }]\n",
     );
+    // Edited where it is, it is read a moment later; a reload reads it at once.
+    gate.daemon.ctl().run(["reload"]).expect_code(0);
     for (variables, stored) in [
         (&[][..], true),
         (&[("DO_NOT_TRACK", "1")], false),
