@@ -1,10 +1,11 @@
 """What stops the real Kedro, dlt and Evidently at the gateway: each its own switch and no other's, and all three at once the
-admin's file. Run by `cargo ci`, and by hand (after `cargo build -p telemetryd -p telemetryctl`):
+admin's file; and Evidently's sender where it can only be told of a proxy. Run by `cargo ci`, and by hand (after `cargo build -p telemetryd -p telemetryctl`):
 
     TELEMETRYD_BIN=target/debug/telemetryd TELEMETRYCTL_BIN=target/debug/telemetryctl \\
         $(cargo xtask venv real-tools tests/real_tools/requirements.txt) tests/real_tools/switches.py
 """
 
+import sys
 import tempfile
 import time
 import unittest
@@ -72,6 +73,29 @@ class Switches(unittest.TestCase):
             self.assertEqual((daemon.queued(), sink.requests()), (0, []))
             (self.machine / "opt-out").unlink()
             until("it listens again", lambda: daemon.ask({"op": "status"})["gateway"]["state"] == "listening")
+
+# Evidently's own tracker and token (evidently/telemetry.py), with its sender of events.
+SENDER = """
+from iterative_telemetry import IterativeTelemetryLogger
+url = "http://35.232.253.5:8000/api/v1/s2s/event?ip_policy=strict"
+logger = IterativeTelemetryLogger("evidently", "0.7.23", url=url, token="evidentlys-token")
+logger.send_event("collector", "startup")
+"""
+
+
+class ByProxy(unittest.TestCase):
+    def test_evidentlys_sender_reaches_the_gateway_as_its_http_proxy(self):
+        with tempfile.TemporaryDirectory() as folder, Sink(folder) as sink:
+            place = Path(folder)
+            with Daemon(place / "telemetryd", sink.url) as daemon:
+                more = daemon.place / "config/telemetryd/config.d/proxy.toml"
+                more.parent.mkdir()
+                key = '"evidentlys-token" = { tool = "evidently", notice = "tool" }'
+                more.write_text(f'[gateway]\nproxy_hosts = ["35.232.253.5:8000"]\n[gateway.keys]\n{key}\n')
+                daemon.ask({"op": "reload"})
+                Evidently(place).command([sys.executable, "-c", SENDER], {"HTTP_PROXY": daemon.gateway})
+                [event] = sink.wait_for(1)
+                self.assertEqual((event["event"], event["properties"]["interface"]), ("startup", "collector"))
 
 
 if __name__ == "__main__":
