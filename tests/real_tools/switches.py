@@ -1,5 +1,6 @@
 """What stops the real Kedro, dlt and Evidently at the gateway: each its own switch and no other's, and all three at once the
-admin's file; and Evidently's sender where it can only be told of a proxy. Run by `cargo ci`, and by hand (after `cargo build -p telemetryd -p telemetryctl`):
+admin's file; and Evidently's sender where it can only be told of a proxy. Run by `cargo ci`, and by hand (after
+`cargo build -p telemetryd -p telemetryctl`):
 
     TELEMETRYD_BIN=target/debug/telemetryd TELEMETRYCTL_BIN=target/debug/telemetryctl \\
         $(cargo xtask venv real-tools tests/real_tools/requirements.txt) tests/real_tools/switches.py
