@@ -81,7 +81,9 @@ fn the_first_event_of_an_unprivileged_user_starts_the_daemon_and_two_users_event
     assert!(doctor.lines().all(|line| line.starts_with("ok ")), "{doctor}");
     let second = machine.try_sh("HOME=/tmp telemetryd --socket /run/telemetryd/telemetryd.sock");
     assert!(
-        second.stderr.contains("already listens at /run/telemetryd/telemetryd.sock"),
+        second
+            .stderr
+            .contains("already listens at /run/telemetryd/telemetryd.sock"),
         "{}",
         second.stderr
     );

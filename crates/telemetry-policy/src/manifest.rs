@@ -93,7 +93,7 @@ pub struct Manifest {
     pub map: Option<Arc<Mapping>>,
     /// What is enforced on each event. Shared: it is read once and asked for every event.
     pub terms: Arc<Terms>,
-    /// As it was written: what a person agreed to is kept as this text (see [`widens`](crate::widens)).
+    /// As it was written: what a person agreed to is kept as this text (see [`widens`](crate::widens())).
     pub text: String,
 }
 

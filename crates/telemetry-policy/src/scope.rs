@@ -1,5 +1,5 @@
 //! What one manifest lets through beside another: the events, properties and facts that came, went or changed, each in
-//! words. `tools diff` shows them all; those that came or got wider are a reason to ask again ([`crate::widens`]).
+//! words. `tools diff` shows them all; those that came or got wider are a reason to ask again ([`crate::widens()`]).
 
 use crate::describe::kind;
 use crate::manifest::Manifest;
