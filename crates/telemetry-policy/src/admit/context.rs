@@ -92,8 +92,10 @@ static PROCESS: LazyLock<Table> = LazyLock::new(|| {
 
 /// Whether the client's process is in continuous integration: `ci` is true, a name, or an object.
 pub(super) fn in_ci(raw: Option<&str>) -> bool {
-    let ci = raw.and_then(|raw| walk::members(raw).find(|(key, _)| key.raw() == "ci"));
-    ci.is_some_and(|(_, value)| !matches!(value, "false" | "null" | "\"\""))
+    // By the key's text, however it is escaped: it is stored as what it says.
+    raw.into_iter()
+        .flat_map(walk::members)
+        .any(|(key, value)| key.get() == "ci" && !matches!(value, "false" | "null" | "\"\""))
 }
 
 /// Writes `,"context":{…}`, or nothing where nothing may be known. `any`: facts that are not in the list pass by the
@@ -139,5 +141,31 @@ pub(super) fn write(
         out.truncate(mark);
     } else {
         out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_ci;
+
+    #[test]
+    fn continuous_integration_is_seen_however_its_key_is_escaped() {
+        for context in [
+            r#"{"ci":true}"#,
+            r#"{"\u0063i":true}"#,
+            r#"{"os":{},"c\u0069":{"name":"x"}}"#,
+            r#"{"ci":false,"\u0063\u0069":"github"}"#,
+        ] {
+            assert!(in_ci(Some(context)), "{context}");
+        }
+        for context in [
+            r"{}",
+            r#"{"ci":false}"#,
+            r#"{"\u0063i":null}"#,
+            r#"{"os":{"ci":true}}"#,
+        ] {
+            assert!(!in_ci(Some(context)), "{context}");
+        }
+        assert!(!in_ci(None));
     }
 }
