@@ -12,7 +12,7 @@ use crate::stage::{Stage, TOLD, TOOL, booked, id, manifest, status};
 type Withdrawal = fn(&Home);
 
 /// The roads of a withdrawal that lead through a file.
-const ROADS: [(&str, Withdrawal); 9] = [
+const ROADS: [(&str, Withdrawal); 10] = [
     ("opt-out", |home| {
         home.write(home.machine_dir().join("opt-out"), "")
     }),
@@ -40,6 +40,10 @@ const ROADS: [(&str, Withdrawal); 9] = [
     }),
     ("the manifest is opt-in now", |home| {
         home.write_manifest(TOOL, &manifest(TOOL).replace("opt-out", "opt-in"));
+    }),
+    ("the manifest lists less than it took", |home| {
+        let listed = manifest(TOOL).replace("events = \"any\"\n", "") + "[events.other]\n";
+        home.write_manifest(TOOL, &listed);
     }),
     ("all manifests are gone", |home| {
         fs::remove_dir_all(home.tools_dir()).unwrap();

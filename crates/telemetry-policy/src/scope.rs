@@ -14,6 +14,8 @@ pub struct Change {
     pub what: String,
     /// More is let through than before.
     pub wider: bool,
+    /// Something that was let through is not any more.
+    pub narrower: bool,
 }
 
 /// The differences in what is let through, in the order of the manifest.
@@ -40,14 +42,16 @@ pub fn changes(old: &Manifest, new: &Manifest) -> Vec<Change> {
     }
     let (before, after) = (old.terms.sample, new.terms.sample);
     if before != after {
-        all.add(
-            after > before,
-            format!(
+        // What was kept of more events is still covered.
+        all.0.push(Change {
+            what: format!(
                 "{} in 100 events are kept, not {}",
                 after.share() * 100.0,
                 before.share() * 100.0
             ),
-        );
+            wider: after > before,
+            narrower: false,
+        });
     }
     all.0
 }
@@ -57,7 +61,12 @@ struct Changes(Vec<Change>);
 
 impl Changes {
     fn add(&mut self, wider: bool, what: String) {
-        self.0.push(Change { what, wider });
+        let narrower = !wider;
+        self.0.push(Change {
+            what,
+            wider,
+            narrower,
+        });
     }
 
     fn wider(&mut self, what: String) {

@@ -235,8 +235,12 @@ fn bounded<'a>(key: &str, raw: Option<&'a str>, max: usize) -> Result<Option<Cow
 
 fn time(raw: &str) -> Result<EventTime<'_>, Rejected> {
     const TIME: &str = "an RFC 3339 string or integer milliseconds since the epoch";
+    /// With nanoseconds and an offset: it is kept as it came, and must not be room for anything else.
+    const LONGEST: usize = "2026-11-22T10:00:00.123456789+00:00".len();
     match json::string(raw) {
-        Some(Cow::Borrowed(text)) if parse_rfc3339(text).is_some() => Ok(EventTime::Text(text)),
+        Some(Cow::Borrowed(text)) if text.len() <= LONGEST && parse_rfc3339(text).is_some() => {
+            Ok(EventTime::Text(text))
+        }
         None => raw
             .parse()
             .map(EventTime::Millis)

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use telemetry_policy::gather::{Found, Look as _};
 use telemetry_policy::{Policy, Reach};
+
+use super::Eyes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Epoch {
@@ -47,10 +50,10 @@ impl Epochs {
     /// epoch themselves, and one that is newer than ours was never withdrawn.
     #[must_use]
     pub fn read(file: &Path) -> Self {
-        let tools = std::fs::read(file)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
+        let tools = match Eyes.look(file) {
+            Found::File(text) => serde_json::from_str(&text).unwrap_or_default(),
+            _ => BTreeMap::new(),
+        };
         Self {
             tools,
             ..Self::default()

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use telemetry_policy::gather::{Found, Look as _};
 use telemetry_policy::{Manifest, Origin, Registered};
 use telemetry_protocol::limits::is_tool_name;
 use tracing::warn;
 
+use super::Eyes;
 use crate::config::{Mode, Places};
 
 /// A manifest larger than this is refused unread.
@@ -121,7 +123,7 @@ pub fn register(
     }
     debug_assert!(is_tool_name(name), "the manifest was parsed");
     let path = state.join(REGISTERED).join(format!("{name}.toml"));
-    if std::fs::read_to_string(&path).is_ok_and(|kept| kept == text) {
+    if matches!(Eyes.look(&path), Found::File(kept) if kept == text) {
         return Ok(Registration::Unchanged);
     }
     crate::files::replace(&path, text.as_bytes())
@@ -159,11 +161,13 @@ fn read(file: &Path) -> Result<Manifest, Vec<ManifestProblem>> {
         line,
         message,
     };
-    let size = std::fs::metadata(file).map(|m| m.len());
-    if size.is_ok_and(|size| size > MAX_BYTES) {
-        return Err(vec![problem(1, format!("larger than {MAX_BYTES} bytes"))]);
-    }
-    let text = std::fs::read_to_string(file).map_err(|e| vec![problem(1, format!("cannot be read: {e}"))])?;
+    let text = match Eyes.look(file) {
+        Found::File(text) if text.len() as u64 <= MAX_BYTES => text,
+        Found::File(_) => return Err(vec![problem(1, format!("larger than {MAX_BYTES} bytes"))]),
+        Found::Unreadable(why) => return Err(vec![problem(1, format!("cannot be read: {why}"))]),
+        Found::Directory(_) => return Err(vec![problem(1, "is a directory".to_owned())]),
+        Found::Absent => return Err(vec![problem(1, "is gone".to_owned())]),
+    };
     let manifest = Manifest::parse(&text).map_err(|mistakes| -> Vec<_> {
         mistakes.into_iter().map(|m| problem(m.line, m.message)).collect()
     })?;
@@ -231,6 +235,27 @@ mod tests {
             register(&places.state, &manifests, "t", text),
             Ok(Registration::Installed)
         );
+    }
+
+    #[test]
+    fn what_is_no_file_is_said_and_holds_nobody_up() {
+        let home = tempfile::tempdir().unwrap();
+        let places = places(home.path());
+        std::fs::create_dir_all(&places.manifests[2]).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", places.manifests[2].join("endless.toml")).unwrap();
+        std::fs::create_dir(places.manifests[2].join("directory.toml")).unwrap();
+        let fifo = places.manifests[2].join("fifo.toml");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
+        let (manifests, problems) = load(&places);
+        assert!(manifests.is_empty());
+        assert_eq!(problems.len(), 3, "{problems:?}");
     }
 
     #[test]

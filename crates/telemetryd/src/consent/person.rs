@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use telemetry_policy::policy::{Override, Parts};
+use telemetry_policy::scope::changes;
 use telemetry_policy::{Agreed, Machine, Policy, Registered, UserConsent, Variables, gather, own_files};
 use telemetry_protocol::consent::Fact;
 use tracing::warn;
@@ -215,23 +216,24 @@ impl Person {
 
     fn resolve(&mut self, common: &Common) {
         let mut policy = Policy::new(self.parts(common));
+        let narrower = self.narrower(&policy);
         // Who shows its own notice asks nobody here; what was taken before does not go where nobody agreed to.
         let wider: Vec<String> = policy
             .tools()
             .filter(|(_, tool)| !tool.wider.is_empty() && !tool.notice_missing)
             .map(|(name, _)| name.to_owned())
             .collect();
-        for tool in &wider {
+        for tool in wider.iter().chain(&narrower) {
             self.epochs.begin(tool);
             self.policy = Arc::new(policy.clone());
             if let Err(error) = self.agree(tool) {
                 warn!(%error, "cannot keep what was agreed to");
             }
         }
-        if !wider.is_empty() {
+        if !wider.is_empty() || !narrower.is_empty() {
             policy = Policy::new(self.parts(common));
         }
-        self.withdrew = self.epochs.settle(&policy);
+        self.withdrew = self.epochs.settle(&policy) || !narrower.is_empty();
         let rows = self.epochs.tools();
         self.changes.look(&policy, &rows, common.how, common.at_ms);
         // The policy carries the epochs: it is made again where they have changed.
@@ -243,6 +245,22 @@ impl Person {
         if let Err(error) = self.epochs.save(&self.files.epochs) {
             warn!(%error, "cannot keep the consent epochs; they hold until the daemon ends");
         }
+    }
+
+    /// Tools with rows whose manifest lets less through than it did: what was taken under the wider one is withdrawn.
+    fn narrower(&self, policy: &Policy) -> Vec<String> {
+        let agreed = self.agreed.manifests.iter();
+        let narrower = agreed.filter(|(name, agreed)| {
+            let now = policy.manifest(name).map(|registered| &registered.manifest);
+            let asks = policy.tool(name).is_some_and(|tool| tool.notice_missing);
+            match (agreed, now) {
+                (Some(agreed), Some(now)) if self.epochs.knows(name) && !asks => {
+                    changes(agreed, now).iter().any(|change| change.narrower)
+                }
+                _ => false,
+            }
+        });
+        narrower.map(|(name, _)| name.clone()).collect()
     }
 
     fn parts(&self, common: &Common) -> Parts {

@@ -284,8 +284,7 @@ pub(crate) async fn purge_withdrawn_at_start(
 fn covered_from(tool: &Tool, nobody: u64) -> Option<u64> {
     match tool.reach() {
         Reach::Nobody => Some(nobody),
-        Reach::Claims if tool.epoch > 1 => Some(tool.epoch),
-        Reach::Claims | Reach::Everybody => None,
+        Reach::Claims | Reach::Everybody => (tool.epoch > 1).then_some(tool.epoch),
     }
 }
 
