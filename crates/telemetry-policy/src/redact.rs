@@ -1,7 +1,7 @@
 //! Value rules: what no string may carry to the disk, listed by a manifest or not (I4).
 //!
-//! One scanner walks over a string from left to right. It cuts it into atoms (letters, digits, `._%+-` and all that is
-//! not ASCII) and what stands between them, and asks the rules only where one of them could begin. No rule looks back
+//! One scanner walks over a string from left to right. It cuts it into atoms (letters and digits of
+//! every script, `._%+-`) and what stands between them, and asks the rules only where one of them could begin. No rule looks back
 //! over what another one read, and none looks ahead without a bound, so that the time is linear whatever the input.
 //! The closed list of rules, with the source of each, is [`table`]; their cases are `tests/vectors/redaction/`.
 //!
@@ -31,7 +31,7 @@ const PASSES: usize = 4;
 /// Reading the answer again finds nothing, and it is never longer than three times the text and eight bytes.
 #[must_use]
 pub fn text<'a>(text: &'a str, subject: &Subject) -> Cow<'a, str> {
-    if quiet(text.as_bytes(), subject) {
+    if quiet(text, subject) {
         return Cow::Borrowed(text);
     }
     let Some(mut found) = pass(text, subject) else {
@@ -48,16 +48,14 @@ pub fn text<'a>(text: &'a str, subject: &Subject) -> Cow<'a, str> {
 }
 
 /// Whether no rule can begin in this text: true of almost every string that a tool sends, and found in one short loop.
-fn quiet(text: &[u8], subject: &Subject) -> bool {
+fn quiet(raw: &str, subject: &Subject) -> bool {
+    let text = &*bytes::seen(raw);
     let (mut dots, mut dashes, mut in_word) = (0, 0, false);
     for (at, &byte) in text.iter().enumerate() {
         let class = CLASS[usize::from(byte)];
         if class & WORD != 0 {
-            if !in_word {
-                let option = at > 0 && text[at - 1] == b'-' && secret::may_name(&text[at..]);
-                if option || subject.may_begin(&text[at..]) {
-                    return false;
-                }
+            if !in_word && subject.may_begin(&raw.as_bytes()[at..]) {
+                return false;
             }
             in_word = true;
             continue;
@@ -68,6 +66,11 @@ fn quiet(text: &[u8], subject: &Subject) -> bool {
         }
         dots += u32::from(byte == b'.');
         dashes += u32::from(byte == b'-');
+        // Asked once for each atom, so that it is read twice at most.
+        let atom = at == 0 || !bytes::is(text[at - 1], ATOM);
+        if byte == b'-' && atom && secret::may_be_option(&text[at..]) {
+            return false;
+        }
     }
     // An IPv4 address has three dots; `-----BEGIN` and a MAC address with dashes have five.
     dots < 3 && dashes < 5
@@ -75,7 +78,8 @@ fn quiet(text: &[u8], subject: &Subject) -> bool {
 
 /// One reading: `None` where nothing was found.
 fn pass(text: &str, subject: &Subject) -> Option<String> {
-    let mut scan = Scan::new(text.as_bytes(), subject);
+    let seen = bytes::seen(text);
+    let mut scan = Scan::new(text.as_bytes(), &seen, subject);
     let mut hit = scan.next()?;
     let mut out = String::with_capacity(text.len());
     let mut kept = 0;
@@ -92,7 +96,8 @@ fn pass(text: &str, subject: &Subject) -> Option<String> {
     Some(out)
 }
 
-/// Something that may not leave, and what stands for it. Both ends lie beside ASCII, so never inside a character.
+/// Something that may not leave, and what stands for it. No end lies inside a character, since all its bytes are of
+/// the same classes.
 struct Hit {
     start: usize,
     end: usize,
@@ -101,6 +106,9 @@ struct Hit {
 
 /// A reading of one text.
 struct Scan<'a> {
+    /// The text itself: names and home directories are compared with it.
+    raw: &'a [u8],
+    /// The text as [`bytes::seen`] gives it, for everything else.
     bytes: &'a [u8],
     subject: &'a Subject,
     /// Where it stands.
@@ -116,8 +124,9 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(bytes: &'a [u8], subject: &'a Subject) -> Self {
+    fn new(raw: &'a [u8], bytes: &'a [u8], subject: &'a Subject) -> Self {
         Self {
+            raw,
             bytes,
             subject,
             at: 0,

@@ -1,6 +1,9 @@
-//! What a byte can be to the scanner: one look into a table instead of a chain of comparisons.
+//! What a byte can be to the scanner: one look into a table instead of a chain of comparisons. What is not ASCII is
+//! told apart before, character by character: [`seen`].
 
-/// A letter, a digit, or part of a character that is not ASCII.
+use std::borrow::Cow;
+
+/// A letter or a digit, of whatever script.
 pub(super) const WORD: u16 = 1;
 /// What addresses, schemes, versions and names are made of: a word's bytes and `._%+-`.
 pub(super) const ATOM: u16 = 2;
@@ -18,6 +21,11 @@ pub(super) const BASE64URL: u16 = 64;
 pub(super) const UPPER: u16 = 128;
 /// Without one of these (or a word, dots, dashes) no rule begins: anchors, and what makes an address or an assignment.
 pub(super) const LOUD: u16 = 256;
+/// Part of a character beyond ASCII that is no letter and no digit: a quotation mark, a dash, a blank, an emoji.
+pub(super) const OTHER: u16 = 512;
+
+/// What [`seen`] writes for [`OTHER`]: a byte that UTF-8 never has (RFC 3629 §1).
+const OTHER_BYTE: u8 = 0xff;
 
 /// The classes of every byte.
 pub(super) static CLASS: [u16; 256] = {
@@ -25,7 +33,9 @@ pub(super) static CLASS: [u16; 256] = {
     let mut byte = 0_u8;
     loop {
         let mut class = 0;
-        if byte.is_ascii_alphanumeric() || byte >= 0x80 {
+        if byte == OTHER_BYTE {
+            class |= OTHER;
+        } else if byte.is_ascii_alphanumeric() || byte >= 0x80 {
             class |= WORD | ATOM;
         }
         if matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-') {
@@ -60,6 +70,36 @@ pub(super) static CLASS: [u16; 256] = {
     }
     table
 };
+
+/// The text as the scanner reads it: byte for byte the same, except that each byte of a character beyond ASCII which is
+/// no letter and no digit is of the class [`OTHER`]. Places in the one are places in the other.
+pub(super) fn seen(text: &str) -> Cow<'_, [u8]> {
+    let mut seen = Cow::Borrowed(text.as_bytes());
+    if text.is_ascii() {
+        return seen;
+    }
+    let mut in_word = false;
+    for (at, character) in text.char_indices() {
+        in_word = character.is_alphanumeric() || (in_word && is_accent(character));
+        if !in_word && !character.is_ascii() {
+            seen.to_mut()[at..at + character.len_utf8()].fill(OTHER_BYTE);
+        }
+    }
+    seen
+}
+
+/// Whether this belongs to the letter before it: the blocks of combining marks (Unicode 16, "Combining Diacritical
+/// Marks" with its supplements, half marks). `é` is written so in the names of files on macOS.
+fn is_accent(character: char) -> bool {
+    matches!(
+        character,
+        '\u{300}'..='\u{36f}'
+            | '\u{1ab0}'..='\u{1aff}'
+            | '\u{1dc0}'..='\u{1dff}'
+            | '\u{20d0}'..='\u{20ff}'
+            | '\u{fe20}'..='\u{fe2f}'
+    )
+}
 
 /// Whether a byte is of one of the classes.
 pub(super) fn is(byte: u8, class: u16) -> bool {

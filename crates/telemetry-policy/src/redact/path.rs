@@ -5,7 +5,7 @@
 //! bracket of `<>` or a bar; over a blank only where another separator follows within a few words, as in
 //! `C:\Program Files\…`. Too much is taken rather than too little.
 
-use super::bytes::{self, ATOM, BLANK, WORD};
+use super::bytes::{self, ATOM, BLANK, OTHER, WORD};
 use super::{Hit, Marker, Scan};
 
 /// How many words with blanks between them a path's folder may have.
@@ -16,15 +16,16 @@ const NAME_WITHIN: usize = 4;
 
 /// A path that begins with `/`, or the subject's home directory.
 pub(super) fn slash(scan: &Scan<'_>, at: usize) -> Option<Hit> {
-    if let Some(length) = scan.subject.home(&scan.bytes[at..]) {
+    if let Some(length) = scan.subject.home(scan, at) {
         return hit(at, end(scan, at, at + length, b'/'));
     }
     if at < scan.url_end || !may_begin(scan, at) {
         return None;
     }
     let first = (at..).find(|place| scan.byte(*place) != b'/')?;
-    let named = scan.is(first, ATOM) || matches!(scan.byte(first), b'$' | b'@');
-    if !named || !(first..first + NAME_WITHIN).any(|place| scan.is(place, WORD)) {
+    let name = bytes::run(scan.bytes, first, OTHER);
+    let named = scan.is(name, ATOM) || matches!(scan.byte(name), b'$' | b'@');
+    if !named || !(name..name + NAME_WITHIN).any(|place| scan.is(place, WORD)) {
         return None;
     }
     let end = end(scan, at, first, b'/');
@@ -60,7 +61,7 @@ pub(super) fn share(scan: &Scan<'_>, at: usize) -> Option<Hit> {
         return None;
     }
     let first = (at..).find(|place| scan.byte(*place) != b'\\')?;
-    if first - at < 2 || !(scan.is(first, ATOM) || scan.byte(first) == b'?') {
+    if first - at < 2 || !(scan.is(first, ATOM | OTHER) || scan.byte(first) == b'?') {
         return None;
     }
     let end = end(scan, at, first, b'\\');
@@ -76,7 +77,7 @@ pub(super) fn tilde(scan: &Scan<'_>, at: usize) -> Option<Hit> {
     if bytes::is(scan.before(at), ATOM) || at == scan.fresh {
         return None;
     }
-    let slash = bytes::run(scan.bytes, at + 1, ATOM);
+    let slash = bytes::run(scan.bytes, at + 1, ATOM | OTHER);
     matches!(scan.byte(slash), b'/' | b'\\')
         .then(|| hit(at, end(scan, at, slash + 1, scan.byte(slash))))
         .flatten()
@@ -124,10 +125,11 @@ pub(super) fn end(scan: &Scan<'_>, start: usize, from: usize, separator: u8) -> 
         }
     }
     while at > from
-        && matches!(
-            scan.byte(at - 1),
-            b'.' | b',' | b';' | b':' | b'!' | b'?' | b')' | b']' | b'}' | b'\''
-        )
+        && (scan.is(at - 1, OTHER)
+            || matches!(
+                scan.byte(at - 1),
+                b'.' | b',' | b';' | b':' | b'!' | b'?' | b')' | b']' | b'}' | b'\''
+            ))
     {
         at -= 1;
     }

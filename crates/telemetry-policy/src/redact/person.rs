@@ -94,14 +94,15 @@ impl Subject {
     }
 
     /// How long the home directory is that begins here, if one does.
-    pub(super) fn home(&self, text: &[u8]) -> Option<usize> {
+    pub(super) fn home(&self, scan: &Scan<'_>, at: usize) -> Option<usize> {
+        let text = &scan.raw[at..];
         self.homes
             .iter()
             .filter(|home| {
                 text.len() >= home.len()
                     && text.iter().zip(home.iter()).all(|(byte, want)| folded(*byte) == *want)
                     // `/home/alice2` is somebody else's.
-                    && !text.get(home.len()).is_some_and(|next| bytes::is(*next, WORD))
+                    && !scan.is(at + home.len(), WORD)
             })
             .map(|home| home.len())
             .max()
@@ -138,7 +139,7 @@ pub(super) fn user(scan: &Scan<'_>, at: usize) -> Option<Hit> {
 }
 
 fn name_at(scan: &Scan<'_>, at: usize) -> Option<Hit> {
-    let rest = scan.bytes.get(at..)?;
+    let rest = scan.raw.get(at..)?;
     if !scan.subject.initial[usize::from(*rest.first()?)] {
         return None;
     }

@@ -1,6 +1,6 @@
 //! Keys, tokens and passwords: by how they begin, or by the name before them.
 
-use super::bytes::{self, BASE64URL, BLANK, DIGIT, WORD};
+use super::bytes::{self, ATOM, BASE64URL, BLANK, DIGIT, WORD};
 use super::{Hit, Marker, Scan, table};
 
 /// Where the keys of [`table::KEYS`] begin that begin with a byte, and where they end.
@@ -277,10 +277,12 @@ fn option(scan: &Scan<'_>, atom: &[u8], from: usize) -> Option<Hit> {
     (value.len() >= OPTION_LEAST && !plain && !another).then(|| secret(from, to))
 }
 
-/// Whether a text begins with a name of [`table::ASSIGNED`].
-pub(super) fn may_name(text: &[u8]) -> bool {
-    let begins = |name: &&str| text.len() >= name.len() && text.iter().zip(name.as_bytes()).all(same);
-    table::ASSIGNED.iter().any(begins)
+/// Whether a text begins with an option of such a name and a blank.
+pub(super) fn may_be_option(text: &[u8]) -> bool {
+    let (option, rest) = text.split_at(bytes::run(text, 0, ATOM));
+    option.starts_with(b"--")
+        && rest.starts_with(b" ")
+        && table::ASSIGNED.iter().any(|name| ends_with_name(option, name))
 }
 
 /// Without case, and `-` as `_`.
@@ -288,13 +290,15 @@ fn same((one, other): (&u8, &u8)) -> bool {
     one.eq_ignore_ascii_case(other) || (*one == b'-' && *other == b'_')
 }
 
-/// Whether an atom ends with this name, as a name of its own or the last part of one (`db_password`, `ApiKey`).
+/// Whether an atom ends with this name, as a name of its own or the last part of one (`db_password`, `ApiKey`); those of
+/// [`table::GLUED`] as the end of any word (`PGPASSWORD`).
 fn ends_with_name(atom: &[u8], name: &str) -> bool {
     let Some(from) = atom.len().checked_sub(name.len()) else {
         return false;
     };
     atom[from..].iter().zip(name.as_bytes()).all(same)
         && (from == 0
+            || table::GLUED.contains(&name)
             || !atom[from - 1].is_ascii_alphabetic()
             || (atom[from].is_ascii_uppercase() && atom[from - 1].is_ascii_lowercase()))
 }

@@ -112,7 +112,7 @@ pub const SCHEMES: [&str; 2] = ["bearer", "basic"];
 
 /// Names after whose `=` or `:` a value is a secret, wherever in an atom they end (`db_password`, `MY_API_KEY`).
 /// Compared without case, `-` as `_`.
-pub const ASSIGNED: [&str; 14] = [
+pub const ASSIGNED: [&str; 17] = [
     "password",
     "passwd",
     "passphrase",
@@ -122,12 +122,18 @@ pub const ASSIGNED: [&str; 14] = [
     "api_key",
     "apikey",
     "access_key",
+    "accesskey",
     "secret_key",
+    "secretkey",
     "private_key",
+    "privatekey",
     "account_key", // Azure, "Configure Azure Storage connection strings" (AccountKey)
     "accountkey",
     "credential",
 ];
+
+/// Those of them that are found at the end of any word: `PGPASSWORD` (PostgreSQL, "Environment Variables"), `dbpassword`.
+pub const GLUED: [&str; 3] = ["password", "passwd", "passphrase"];
 
 /// Values that are no secret after one of those names.
 pub const NOT_ASSIGNED: [&str; 7] = ["none", "null", "nil", "true", "false", "undefined", "unset"];

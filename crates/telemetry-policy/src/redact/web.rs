@@ -3,7 +3,7 @@
 //! A URL passes if it has neither credentials nor a query, does not name a file, and is none of [`table::WEBHOOKS`],
 //! whose path is the credential. What is in it is read all the same: addresses, keys, names.
 
-use super::bytes::{self, ATOM, BLANK, DIGIT, WORD};
+use super::bytes::{self, ATOM, BLANK, DIGIT, OTHER, WORD};
 use super::{Hit, Marker, Scan, path, table};
 
 /// The address that begins with the atom before an `@`.
@@ -160,10 +160,11 @@ fn run_end(scan: &Scan<'_>, from: usize) -> usize {
         at += 1;
     }
     while at > from
-        && matches!(
-            scan.byte(at - 1),
-            b'.' | b',' | b';' | b':' | b'!' | b')' | b']' | b'}' | b'\'' | b'*'
-        )
+        && (scan.is(at - 1, OTHER)
+            || matches!(
+                scan.byte(at - 1),
+                b'.' | b',' | b';' | b':' | b'!' | b')' | b']' | b'}' | b'\'' | b'*'
+            ))
     {
         at -= 1;
     }
