@@ -44,6 +44,7 @@ mod gateway;
 
 mod disk;
 mod faults;
+mod identities;
 mod kill;
 mod life;
 #[cfg(target_os = "linux")]

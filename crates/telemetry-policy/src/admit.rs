@@ -65,8 +65,9 @@ pub struct Occasion<'o> {
 
 /// What the door asks of its daemon, late: only for events that come so far.
 pub trait Keeper {
-    /// What stands for things of this tool and user. A secret is made at the first asking.
-    fn pseudonyms(&mut self, tool: &str) -> &mut Pseudonyms;
+    /// What stands for things of this tool and user under this consent epoch. A secret is made at the first asking,
+    /// and another one in each later epoch: what was withdrawn cannot be joined with what comes after (I3).
+    fn pseudonyms(&mut self, tool: &str, epoch: u64) -> &mut Pseudonyms;
 
     /// How many events of this tool and user were admitted today.
     fn today(&mut self, tool: &str) -> u64;
@@ -131,6 +132,7 @@ pub fn admit(
         values: Values {
             subject: occasion.subject,
             tool: event.tool,
+            epoch: tool.epoch,
             vocabulary: tool.terms.vocabulary.as_ref(),
             keeper,
             report,
@@ -220,7 +222,7 @@ impl Writing<'_> {
             if let Some(id) = own {
                 member(b",\"anonymous_id\":", id, out);
             } else {
-                let pseudonyms = self.values.keeper.pseudonyms(event.tool);
+                let pseudonyms = self.values.keeper.pseudonyms(event.tool, self.tool.epoch);
                 if pseudonyms.lasting() {
                     member(b",\"anonymous_id\":", pseudonyms.user(user), out);
                 }
@@ -235,7 +237,7 @@ impl Writing<'_> {
                 member(b",\"project_id\":", &pseudonym::shared_project(project), out);
             }
             Project::FromTool | Project::Hashed => {
-                let pseudonyms = self.values.keeper.pseudonyms(event.tool);
+                let pseudonyms = self.values.keeper.pseudonyms(event.tool, self.tool.epoch);
                 if pseudonyms.lasting() && !self.in_ci {
                     member(b",\"project_id\":", pseudonyms.project(project), out);
                 }
@@ -260,7 +262,7 @@ mod tests {
     struct Nobody(Pseudonyms);
 
     impl Keeper for Nobody {
-        fn pseudonyms(&mut self, _: &str) -> &mut Pseudonyms {
+        fn pseudonyms(&mut self, _: &str, _: u64) -> &mut Pseudonyms {
             &mut self.0
         }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::cli::Flags;
 use crate::consent::Consent;
 use crate::control;
+use crate::desk::Identity;
 use crate::failure::Failure;
 use crate::run::{known_tools, open_queue};
 use crate::world::World;
@@ -106,7 +107,7 @@ fn show(world: &World, as_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes the lock, applies consent, and leaves (CONSENT.md, "The admin's switch").
+/// Takes the lock, applies consent to rows and identities, and leaves (CONSENT.md, "The admin's switch").
 async fn purge(world: &World) -> Result<(), Failure> {
     let loaded = world.load()?;
     let (queue, owner, _) = open_queue(world, &loaded.checked)?;
@@ -119,6 +120,11 @@ async fn purge(world: &World) -> Result<(), Failure> {
         Arc::clone(&world.clock),
     );
     let purged = control::purge_withdrawn_at_start(&queue, &consent, world.clock.now()).await?;
+    // What a daemon kept is forgotten, wherever the state is.
+    let identity = Identity::open(&world.places, true);
+    for (person, policy) in consent.everybody() {
+        identity.withdrawn(person, &policy);
+    }
     drop(queue);
     owner.close()?;
     say(&json!({ "purged": purged.queued + purged.parked, "sent_bodies": purged.sent_bodies }).to_string())

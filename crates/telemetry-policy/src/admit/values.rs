@@ -50,6 +50,7 @@ impl<'p> Place<'p> {
 pub(super) struct Values<'v> {
     pub(super) subject: &'v Subject,
     pub(super) tool: &'v str,
+    pub(super) epoch: u64,
     pub(super) vocabulary: Option<&'v Vocabulary>,
     pub(super) keeper: &'v mut dyn Keeper,
     pub(super) report: &'v mut Report,
@@ -312,7 +313,7 @@ impl Values<'_> {
         }
         // What is empty names nothing.
         if text.rule == Rule::Hash && !found.is_empty() {
-            push_string(out, &self.keeper.pseudonyms(self.tool).hash(&found));
+            push_string(out, &self.keeper.pseudonyms(self.tool, self.epoch).hash(&found));
             return true;
         }
         let masked = match text.rule {

@@ -56,7 +56,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 struct One(Pseudonyms);
 
 impl Keeper for One {
-    fn pseudonyms(&mut self, _: &str) -> &mut Pseudonyms {
+    fn pseudonyms(&mut self, _: &str, _: u64) -> &mut Pseudonyms {
         &mut self.0
     }
 

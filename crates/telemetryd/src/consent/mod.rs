@@ -357,6 +357,16 @@ impl Consent {
         self.say(before.as_ref(), inner.common.machine.denies_everything(), true);
     }
 
+    /// The policies of everybody who is at hand, from the opening on (a change of one is published, none before).
+    #[must_use]
+    pub fn everybody(&self) -> Vec<(u32, Arc<Policy>)> {
+        let inner = self.lock();
+        let people = inner.people.iter();
+        people
+            .map(|(uid, person)| (*uid, Arc::clone(&person.policy)))
+            .collect()
+    }
+
     fn publish(&self, inner: &Inner) {
         let people = inner
             .people

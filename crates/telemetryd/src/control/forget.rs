@@ -24,8 +24,10 @@ impl Service {
     ) -> Result<(), Ended> {
         let cancelled = self.counters.cancelled(caller.whose);
         let named: Option<Arc<str>> = tool.map(Arc::from);
-        // First the epoch, so that nothing of it leaves while it is erased.
+        // First the epoch, so that nothing of it leaves while it is erased; and at once the secret, so that nothing
+        // that is taken during the purge, and stays, carries the old id.
         self.consent.forget(caller.uid, tool);
+        let identities = self.identity.forget(caller.uid, tool);
         let spooled = self.consent.forget_spool(tool);
         let filter = Filter {
             uid: caller.whose,
@@ -44,7 +46,7 @@ impl Service {
                 return Ok(());
             }
         };
-        let identities = match self.identity.forget(caller.uid, tool) {
+        let identities = match identities {
             Ok(forgotten) => forgotten.len(),
             Err(error) => {
                 let message = format!("cannot forget the identity: {error}; the rest is erased");

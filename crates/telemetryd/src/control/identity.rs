@@ -13,8 +13,10 @@ impl Service {
         caller: Caller,
         out: &mut Answers,
     ) -> Result<(), Ended> {
-        let ids = self.identity.known(caller.uid, tool);
         let policy = self.consent.of(caller.uid);
+        // What ended with a withdrawal is not shown, though nothing was sent under the new consent yet.
+        self.identity.withdrawn(caller.uid, &policy);
+        let ids = self.identity.known(caller.uid, tool);
         for id in &ids {
             let contact = policy
                 .manifest(&id.tool)

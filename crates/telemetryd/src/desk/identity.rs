@@ -1,6 +1,9 @@
 //! The secrets behind the pseudonyms: 32 random bytes for each user and tool, made when the tool's first event is
 //! admitted and never before, kept in one file a machine (TOOLS.md, "Identity").
 //!
+//! A secret is of one consent epoch and stands beside its number: after a withdrawal, or a "forget", another one is
+//! made at the next event, however short it was and whether or not anybody ran to see it (I3).
+//!
 //! The file is named by a digest of the machine's id: on a cloned machine, or in a home that two machines share, the
 //! other one's file is not ours. In a container whose state does not last, and where the file cannot be written,
 //! there is a secret for hashes alone, forgotten with the daemon; then nothing stands for the user.
@@ -12,9 +15,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sha2::{Digest, Sha256};
 use telemetry_policy::Policy;
 use telemetry_policy::Reach;
-use telemetry_policy::pseudonym::{Pseudonyms, Secret};
+use telemetry_policy::pseudonym::Pseudonyms;
 use tracing::warn;
 
+use super::secret::{Held, Kept, random, read, serialized};
 use crate::config::{Mode, Places};
 
 /// Users whose secrets are at hand (I6); past it all are read again.
@@ -44,7 +48,9 @@ pub struct Identity {
 /// The secrets that are at hand.
 #[derive(Debug, Default)]
 pub struct Secrets {
-    users: HashMap<u32, BTreeMap<String, Pseudonyms>>,
+    users: HashMap<u32, BTreeMap<String, Held>>,
+    /// For an event of an epoch that is over, which is never sent.
+    passing: Option<Pseudonyms>,
 }
 
 impl Identity {
@@ -77,10 +83,10 @@ impl Identity {
         let mut secrets = self.lock();
         let user = secrets.user(self, uid);
         user.iter_mut()
-            .filter(|(name, secret)| secret.lasting() && tool.is_none_or(|tool| tool == *name))
-            .map(|(name, secret)| Id {
+            .filter(|(name, held)| held.pseudonyms.lasting() && tool.is_none_or(|tool| tool == *name))
+            .map(|(name, held)| Id {
                 tool: name.clone(),
-                anonymous_id: secret.user(None).to_owned(),
+                anonymous_id: held.pseudonyms.user(None).to_owned(),
             })
             .collect()
     }
@@ -89,16 +95,23 @@ impl Identity {
     /// Returns what stood for the user until now.
     ///
     /// # Errors
-    /// When the file cannot be replaced; the secrets are then gone from memory, and the next daemon finds them again.
+    /// When the file cannot be replaced; the secrets are then gone from memory, and the next daemon finds them again
+    /// (and makes no use of them where a new epoch has begun).
     pub fn forget(&self, uid: u32, tool: Option<&str>) -> std::io::Result<Vec<Id>> {
         let forgotten = self.known(uid, tool);
+        self.keep(uid, |name, _| tool.is_some_and(|tool| tool != name))?;
+        Ok(forgotten)
+    }
+
+    /// Keeps those of this user's secrets alone for which `stays` holds.
+    fn keep(&self, uid: u32, stays: impl Fn(&str, &Held) -> bool) -> std::io::Result<()> {
         let mut secrets = self.lock();
         let person = self.person(uid);
         let user = secrets.user(self, uid);
         let before = user.len();
-        user.retain(|name, _| tool.is_some_and(|tool| tool != name));
+        user.retain(|name, held| stays(name, held));
         if user.len() == before {
-            return Ok(forgotten);
+            return Ok(());
         }
         let kept = serialized(user);
         if kept.is_empty() {
@@ -109,18 +122,19 @@ impl Identity {
         } else {
             self.save(person, &kept)?;
         }
-        Ok(forgotten)
+        Ok(())
     }
 
-    /// Forgets the secrets of every tool that nobody may send for any more: a new consent begins anew.
+    /// Forgets the secrets of every tool that nobody may send for any more, and those of epochs that are over: a new
+    /// consent begins anew. What was made in a later epoch than this policy's stays.
     pub fn withdrawn(&self, person: u32, policy: &Policy) {
-        let known: Vec<String> = self.lock().user(self, person).keys().cloned().collect();
-        for tool in known {
-            if policy.tool_with_rows(&tool).reach() == Reach::Nobody
-                && let Err(error) = self.forget(person, Some(&tool))
-            {
-                warn!(%error, tool, "cannot forget the identity of a tool whose consent was withdrawn");
-            }
+        let stays = |tool: &str, held: &Held| {
+            let tool = policy.tool_with_rows(tool);
+            let withdrawn = tool.reach() == Reach::Nobody && held.epoch <= tool.epoch;
+            !withdrawn && !held.over(tool.epoch)
+        };
+        if let Err(error) = self.keep(person, stays) {
+            warn!(%error, "cannot forget the identities of tools whose consent was withdrawn");
         }
     }
 
@@ -139,34 +153,41 @@ impl Identity {
         }
     }
 
-    fn save(&self, person: u32, secrets: &BTreeMap<&str, String>) -> std::io::Result<()> {
+    fn save(&self, person: u32, secrets: &BTreeMap<&str, Kept>) -> std::io::Result<()> {
         let text = serde_json::to_vec(secrets).map_err(std::io::Error::other)?;
         crate::files::replace(&self.path(person), &text)
     }
 }
 
 impl Secrets {
-    /// What stands for things of this user and tool. Makes the secret where there is none.
-    pub(super) fn of(&mut self, identity: &Identity, uid: u32, tool: &str) -> &mut Pseudonyms {
+    /// What stands for things of this user and tool in this consent epoch. Makes the secret where there is none of
+    /// it; of an epoch that is over nothing is made again, and nothing stands for the user.
+    pub(super) fn of(&mut self, identity: &Identity, uid: u32, tool: &str, epoch: u64) -> &mut Pseudonyms {
         let user = self.user(identity, uid);
-        if !user.contains_key(tool) {
-            if user.len() >= TOOLS {
-                // Of tools that were never heard of again; theirs are made anew.
-                user.pop_first();
+        match user.get_mut(tool) {
+            Some(held) if epoch < held.epoch && held.seen => {
+                return self.passing.insert(Pseudonyms::new(random(), false));
             }
-            user.insert(tool.to_owned(), Pseudonyms::new(random(), identity.lasting));
-            if identity.lasting
-                && let Err(error) = identity.save(identity.person(uid), &serialized(user))
-            {
-                warn!(%error, "cannot keep the secret of a tool's pseudonyms; its events go without a user's");
-                user.insert(tool.to_owned(), Pseudonyms::new(random(), false));
+            Some(held) if !held.over(epoch) => held.seen = true,
+            _ => {
+                if user.len() >= TOOLS && !user.contains_key(tool) {
+                    // Of tools that were never heard of again; theirs are made anew.
+                    user.pop_first();
+                }
+                user.insert(tool.to_owned(), Held::made(identity.lasting, epoch));
+                if identity.lasting
+                    && let Err(error) = identity.save(identity.person(uid), &serialized(user))
+                {
+                    warn!(%error, "cannot keep the secret of a tool's pseudonyms; its events go without a user's");
+                    user.insert(tool.to_owned(), Held::made(false, epoch));
+                }
             }
         }
-        user.entry(tool.to_owned())
-            .or_insert_with(|| Pseudonyms::new(random(), false))
+        let held = self.user(identity, uid).entry(tool.to_owned());
+        &mut held.or_insert_with(|| Held::made(false, epoch)).pseudonyms
     }
 
-    fn user(&mut self, identity: &Identity, uid: u32) -> &mut BTreeMap<String, Pseudonyms> {
+    fn user(&mut self, identity: &Identity, uid: u32) -> &mut BTreeMap<String, Held> {
         let person = identity.person(uid);
         if self.users.len() >= USERS && !self.users.contains_key(&person) {
             self.users.clear();
@@ -178,44 +199,6 @@ impl Secrets {
                 false => BTreeMap::new(),
             })
     }
-}
-
-/// What a file keeps. What cannot be read is made anew: an id that nobody knows any more harms nobody.
-fn read(path: &Path) -> BTreeMap<String, Pseudonyms> {
-    let kept: BTreeMap<String, String> = std::fs::read(path)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
-    kept.into_iter()
-        .filter_map(|(tool, text)| Some((tool, Pseudonyms::new(unhex(&text)?, true))))
-        .collect()
-}
-
-fn serialized(user: &BTreeMap<String, Pseudonyms>) -> BTreeMap<&str, String> {
-    let lasting = user.iter().filter(|(_, secret)| secret.lasting());
-    lasting
-        .map(|(tool, secret)| (tool.as_str(), secret.kept()))
-        .collect()
-}
-
-fn unhex(text: &str) -> Option<Secret> {
-    let mut secret = Secret::default();
-    if text.len() != 2 * secret.len() || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in secret.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(secret)
-}
-
-/// 32 bytes that nobody can guess, from the system's generator (its 6 fixed bits of 128 spread by SHA-256).
-fn random() -> Secret {
-    let mut hash = Sha256::new();
-    for _ in 0..3 {
-        hash.update(uuid::Uuid::new_v4().as_bytes());
-    }
-    hash.finalize().into()
 }
 
 /// Which machine this is, in 32 digits from which nobody learns its id (machine-id(5) asks for that). Machines
@@ -276,7 +259,12 @@ mod tests {
     }
 
     fn user(identity: &Identity, tool: &str) -> String {
-        identity.lock().of(identity, 1000, tool).user(None).to_owned()
+        user_in(identity, tool, 1)
+    }
+
+    fn user_in(identity: &Identity, tool: &str, epoch: u64) -> String {
+        let mut secrets = identity.lock();
+        secrets.of(identity, 1000, tool, epoch).user(None).to_owned()
     }
 
     #[test]
@@ -320,7 +308,7 @@ mod tests {
     fn what_does_not_last_stands_for_nobody_and_is_written_nowhere() {
         let home = tempfile::tempdir().unwrap();
         let passing = identity(home.path(), "m.json", false);
-        assert!(!passing.lock().of(&passing, 1000, "t").lasting());
+        assert!(!passing.lock().of(&passing, 1000, "t", 1).lasting());
         assert!(passing.known(1000, None).is_empty());
         assert!(!home.path().join("identity").exists());
     }
@@ -343,5 +331,33 @@ mod tests {
         assert_eq!(user(&identity, "t"), before);
         identity.withdrawn(0, &policy("false"));
         assert_ne!(user(&identity, "t"), before);
+    }
+
+    #[test]
+    fn another_epoch_has_another_secret_whoever_saw_the_withdrawal() {
+        use telemetry_policy::policy::Parts;
+        let home = tempfile::tempdir().unwrap();
+        let open = || identity(home.path(), "m.json", true);
+        let first = open();
+        let before = user_in(&first, "t", 1);
+        let during = user_in(&first, "t", 3);
+        assert_ne!(during, before);
+        // What was read before the withdrawal and comes after it has no user, and changes nothing.
+        assert!(!first.lock().of(&first, 1000, "t", 1).lasting());
+        assert_eq!(user_in(&first, "t", 3), during);
+        first.withdrawn(0, &Policy::new(Parts::default()));
+        assert_eq!(
+            user_in(&first, "t", 3),
+            during,
+            "a policy of before takes nothing"
+        );
+        let again = open();
+        assert_eq!(user_in(&again, "t", 3), during);
+        let after = user_in(&open(), "t", 5);
+        assert!(after != during && after != before);
+        // Epochs that were lost begin at 1.
+        let lost = user_in(&open(), "t", 1);
+        assert!(lost != after && lost != before);
+        assert_eq!(user_in(&open(), "t", 1), lost);
     }
 }

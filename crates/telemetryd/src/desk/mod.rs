@@ -5,6 +5,7 @@
 pub mod identity;
 mod machine;
 mod quota;
+mod secret;
 mod subject;
 
 use std::sync::{Arc, MutexGuard};
@@ -35,8 +36,8 @@ impl Desk {
     #[must_use]
     pub fn open(places: &Places, named: bool, consent: &Consent, books: &[Book]) -> Self {
         let identity = Identity::open(places, named);
-        for (person, policy) in consent.changes().borrow().people() {
-            identity.withdrawn(person, policy);
+        for (person, policy) in consent.everybody() {
+            identity.withdrawn(person, &policy);
         }
         Self {
             identity: Arc::new(identity),
@@ -79,9 +80,9 @@ pub struct KeeperOf<'d> {
 }
 
 impl Keeper for KeeperOf<'_> {
-    fn pseudonyms(&mut self, tool: &str) -> &mut Pseudonyms {
+    fn pseudonyms(&mut self, tool: &str, epoch: u64) -> &mut Pseudonyms {
         let secrets = self.secrets.get_or_insert_with(|| self.desk.identity.lock());
-        secrets.of(&self.desk.identity, self.uid, tool)
+        secrets.of(&self.desk.identity, self.uid, tool, epoch)
     }
 
     fn today(&mut self, tool: &str) -> u64 {

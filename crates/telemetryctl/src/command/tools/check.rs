@@ -35,7 +35,7 @@ pub(super) struct Check {
 struct Example(Pseudonyms);
 
 impl Keeper for Example {
-    fn pseudonyms(&mut self, _: &str) -> &mut Pseudonyms {
+    fn pseudonyms(&mut self, _: &str, _: u64) -> &mut Pseudonyms {
         &mut self.0
     }
 
