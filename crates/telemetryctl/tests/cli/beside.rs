@@ -13,15 +13,6 @@ fn daemon_of(mode: &'static str) -> impl Fn(&Value) -> Reply + Send + Sync + Clo
     }
 }
 
-fn project_manifest(world: &World) {
-    std::fs::create_dir_all(world.path("data/telemetryd/tools.d")).unwrap();
-    world.write(
-        "data/telemetryd/tools.d/kedro.toml",
-        "name = \"kedro\"\nevents = \"any\"\nconsent = \"opt-out\"\n\
-         project_files = [{ path = \".telemetry\", format = \"yaml\", key = \"consent\" }]\n",
-    );
-}
-
 #[test]
 fn a_users_own_denial_is_told_once_to_a_daemon_that_cannot_see_it() {
     let world = World::new();
@@ -58,7 +49,7 @@ fn a_users_own_daemon_reads_the_file_itself() {
 #[test]
 fn a_projects_denial_is_one_line_and_its_events_say_whose_they_are() {
     let world = World::new();
-    project_manifest(&world);
+    world.write_kedros_manifest();
     std::fs::create_dir_all(world.path("p/src")).unwrap();
     let daemon = world.daemon(daemon_of("user"));
     let src = world.path("p/src").display().to_string();

@@ -4,19 +4,10 @@ use serde_json::json;
 
 use crate::world::{Reply, World, line};
 
-fn kedro(world: &World) {
-    std::fs::create_dir_all(world.path("data/telemetryd/tools.d")).unwrap();
-    world.write(
-        "data/telemetryd/tools.d/kedro.toml",
-        "name = \"kedro\"\nevents = \"any\"\nconsent = \"opt-out\"\n\
-         project_files = [{ path = \".telemetry\", format = \"yaml\", key = \"consent\" }]\n",
-    );
-}
-
 #[test]
 fn asking_without_a_terminal_records_nothing_and_says_so() {
     let world = World::new();
-    kedro(&world);
+    world.write_kedros_manifest();
     for save in ["user", "project"] {
         let ended = world.run(&[
             "consent", "ask", "--tool", "kedro", "--save", save, "--text", "May we?",
@@ -65,7 +56,7 @@ fn an_audit_ends_with_1_if_anything_could_leave_and_needs_no_daemon() {
         (ended.code, audit)
     };
     assert_eq!(audit(&world).0, 0, "nothing is declared");
-    kedro(&world);
+    world.write_kedros_manifest();
     let (code, told) = audit(&world);
     assert_eq!(code, 1);
     let tool = &told["tools"][0];
@@ -89,7 +80,7 @@ fn an_audit_ends_with_1_if_anything_could_leave_and_needs_no_daemon() {
     world.write(".telemetry", "consent: false\n");
     assert_eq!(audit(&world).0, 1);
     let shell = World::new().with("DO_NOT_TRACK", "1");
-    kedro(&shell);
+    shell.write_kedros_manifest();
     assert_eq!(audit(&shell).0, 1);
     world.write("config/consent.toml", "[tools]\nkedro = false\n");
     assert_eq!(audit(&world).0, 0);
@@ -212,7 +203,7 @@ fn the_log_is_shown_with_a_daemon_and_without() {
 #[test]
 fn an_export_without_a_daemon_has_consent_and_what_the_daemons_program_reads() {
     let world = World::new().telemetryd(r#"[ "$1 $2" = "--export -" ] && echo '{"id":"x"}'"#);
-    kedro(&world);
+    world.write_kedros_manifest();
     let values = world.run(&["export"]).values();
     assert_eq!(
         (&values[0]["kind"], &values[0]["tool"]),
@@ -224,7 +215,7 @@ fn an_export_without_a_daemon_has_consent_and_what_the_daemons_program_reads() {
 #[test]
 fn what_a_variable_leaves_in_the_queue_is_told() {
     let world = World::new().with("DO_NOT_TRACK", "1");
-    kedro(&world);
+    world.write_kedros_manifest();
     let _daemon = world.daemon(|request| match request["op"].as_str() {
         Some("status") => line(
             r#"{"ok":true,"daemon":{"version":"x","mode":"user"},"tools":[{"tool":"kedro","verdict":"allow","queued":12}]}"#,

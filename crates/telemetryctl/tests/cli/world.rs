@@ -78,6 +78,16 @@ impl World {
         std::fs::write(self.path(below), text).unwrap();
     }
 
+    /// Kedro is on unless denied, and its project's `.telemetry` counts.
+    pub(crate) fn write_kedros_manifest(&self) {
+        std::fs::create_dir_all(self.path("data/telemetryd/tools.d")).unwrap();
+        self.write(
+            "data/telemetryd/tools.d/kedro.toml",
+            "name = \"kedro\"\nevents = \"any\"\nconsent = \"opt-out\"\n\
+             project_files = [{ path = \".telemetry\", format = \"yaml\", key = \"consent\" }]\n",
+        );
+    }
+
     pub(crate) fn read(&self, below: &str) -> String {
         std::fs::read_to_string(self.path(below)).unwrap()
     }
