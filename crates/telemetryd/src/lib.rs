@@ -26,7 +26,7 @@ pub mod signals;
 pub mod socket;
 pub mod spool;
 pub mod state_dir;
-mod withdrawals;
+pub mod withdrawals;
 pub mod world;
 
 /// This program's version, as it is shown and sent.

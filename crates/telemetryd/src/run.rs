@@ -2,26 +2,25 @@
 //! spawns a task, but for the two sets that are handed down: connections ([`crate::ingest`]) and flushers
 //! ([`crate::flush`]), which end with the task that holds them.
 
+mod keep;
+mod rooms;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_queue::{OpenReport, Owner, Queue};
-use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
+pub use self::keep::Keep;
+pub use self::rooms::Rooms;
 use crate::clock;
-use crate::config::{self, Checked, Loaded, Mode};
-use crate::consent::{Consent, Known};
-use crate::control::tail::Tail;
-use crate::control::{ReloadRefused, ReloadRequest, Service};
-use crate::counters::Counters;
-use crate::desk::Desk;
+use crate::config::{Checked, Loaded};
+use crate::consent::Known;
 use crate::failure::Failure;
-use crate::flush::trigger;
-use crate::phase::{Ender, Phase, reached};
+use crate::phase::{Phase, reached};
 use crate::signals::{Listener, Signal};
 use crate::world::World;
-use crate::{background, flush, gateway, ingest, log, notify, socket, spool, state_dir, withdrawals};
+use crate::{background, gateway, ingest, log, notify, socket, spool, state_dir, withdrawals};
 
 /// Opens the queue: takes the lock, salvages what has to be.
 ///
@@ -112,33 +111,7 @@ async fn live(
 ) -> Result<(), Failure> {
     let mut signals =
         Listener::new().map_err(|e| Failure::Failed(format!("cannot take signals over: {e}")))?;
-    let checked = Arc::new(loaded.checked.clone());
-    let known = known_tools(&queue).await?;
-    let consent = Arc::new(Consent::open(
-        world.places.clone(),
-        &world.variables,
-        &checked,
-        &known,
-        Arc::clone(&world.clock),
-    ));
-    // Before the socket is there and before anything is sent: what was withdrawn while nobody ran.
-    let purged = crate::control::purge_withdrawn_at_start(&queue, &consent, world.clock.now()).await?;
-    if purged.queued + purged.parked > 0 {
-        info!(
-            rows = purged.queued + purged.parked,
-            "consent was withdrawn while no daemon ran: rows erased"
-        );
-    }
-    let named = world
-        .environment
-        .get(telemetry_protocol::place::STATE_DIR_VARIABLE);
-    let desk = Desk::open(
-        &world.places,
-        named.is_some(),
-        &consent,
-        &queue.books(None).await?,
-    );
-    let identity = Arc::clone(&desk.identity);
+    let rooms = Rooms::new(&world, loaded, queue).await?;
     let (listener, bound) = socket::open(
         world.inherited.take(),
         &world.socket,
@@ -147,64 +120,21 @@ async fn live(
     )?;
     let listener = tokio::net::UnixListener::from_std(listener)
         .map_err(|e| Failure::Failed(format!("cannot listen: {e}")))?;
-
-    let (ender, mut phase) = Ender::new();
-    let counters = Arc::new(Counters::default());
-    let tail = Tail::default();
-    // What manifests bring stands beside what the config says.
-    let beside = Arc::new(config::with_inline(&checked, &consent.manifests()));
-    let (settings, settings_reader) = watch::channel(beside);
-    let (loaded_sender, loaded_reader) = watch::channel(Arc::new(loaded));
-    let (reload, mut reloads) = mpsc::channel::<ReloadRequest>(4);
-    let (open, mut opened) = watch::channel(0);
-    let (gateway_state, gateway_reader) = watch::channel(gateway::State::default());
-
-    let shared = flush::Shared {
-        queue: queue.clone(),
-        consent: Arc::clone(&consent),
-        clock: Arc::clone(&world.clock),
-        phase: phase.clone(),
-        counters: Arc::clone(&counters),
-        tail: tail.clone(),
-        seed: world.seed,
-        percent: trigger::percent(world.seed),
-        by_user: world.places.mode == Mode::System,
-    };
-    let (flushers, flush_handle) = flush::new(shared, settings_reader.clone());
-    let reloaded = loaded_reader.clone();
-    let service = Arc::new(Service {
-        queue: queue.clone(),
-        consent: Arc::clone(&consent),
-        clock: Arc::clone(&world.clock),
-        counters: Arc::clone(&counters),
-        tail: tail.clone(),
-        settings: settings_reader.clone(),
-        loaded: loaded_reader,
-        flush: flush_handle.clone(),
-        phase: phase.clone(),
-        ender: ender.clone(),
-        reload,
-        places: world.places.clone(),
-        socket: world.socket.clone(),
-        moved: world.moved.clone(),
-        gateway: gateway_reader,
-        open: opened.clone(),
-        identity: Arc::clone(&identity),
-    });
-    let connections = Arc::new(ingest::Shared::new(ingest::Parts {
-        queue: queue.clone(),
-        consent: Arc::clone(&consent),
-        clock: Arc::clone(&world.clock),
-        phase: phase.clone(),
-        counters,
-        tail,
-        settings: settings_reader,
-        service,
-        desk: Arc::new(desk),
-        uid: (world.places.mode == Mode::User).then_some(world.uid),
-        open,
-        seed: world.seed.rotate_left(32),
-    }));
+    let Rooms {
+        queue,
+        consent,
+        identity,
+        ender,
+        mut phase,
+        flushers,
+        flush: flush_handle,
+        connections,
+        settings,
+        loaded: loaded_sender,
+        mut reloads,
+        mut opened,
+        gateway: gateway_state,
+    } = rooms;
     let mut flushing = tokio::spawn(flushers.run());
     flush_handle.arranged().await;
     let spooling = spool::run(world.places.clone(), world.uid, Arc::clone(&connections));
@@ -213,7 +143,7 @@ async fn live(
         Arc::clone(&connections),
         world.places.mode,
         gateway_state,
-        reloaded,
+        loaded_sender.subscribe(),
     );
     let mut gateway = tokio::spawn(gateway);
     let mut listening = tokio::spawn(ingest::run(listener, connections));
@@ -239,7 +169,7 @@ async fn live(
         queue: &queue,
         settings: &settings,
         loaded: &loaded_sender,
-        level,
+        level: Some(level),
     };
     let mut view = queue.view();
     let mut policies = consent.changes();
@@ -309,57 +239,6 @@ async fn live(
 
 /// What has reached the socket is processed for at least so long, however short the drain.
 const CLOSING: Duration = Duration::from_millis(500);
-
-/// What a reload replaces.
-struct Keep<'a> {
-    world: &'a World,
-    consent: &'a Consent,
-    queue: &'a Queue,
-    settings: &'a watch::Sender<Arc<Checked>>,
-    loaded: &'a watch::Sender<Arc<Loaded>>,
-    level: &'a log::Level,
-}
-
-impl Keep<'_> {
-    /// [`Keep::take`], told to the service manager.
-    async fn reload(&self) -> Result<u64, ReloadRefused> {
-        notify::reloading();
-        let taken = self.take().await;
-        notify::reloaded(taken.is_ok());
-        taken
-    }
-
-    /// Puts the destinations of the manifests in force beside those of the config.
-    fn destinations(&self) {
-        let all = config::with_inline(&self.loaded.borrow().checked, &self.consent.manifests());
-        config::replace(self.settings, all);
-    }
-
-    /// Takes new settings if they are good; the old ones stay if not. Returns how many rows were withdrawn.
-    async fn take(&self) -> Result<u64, ReloadRefused> {
-        let loaded = config::load(&self.world.places, &self.world.flags, &self.world.environment)
-            .map_err(ReloadRefused::Settings)?;
-        let checked = Arc::new(loaded.checked.clone());
-        self.consent.reload(&checked).map_err(ReloadRefused::Manifests)?;
-        let limits = checked.queue;
-        self.level.set(&checked.daemon.log);
-        // Though they read the same: what held a destination may have been mended in a file that they name.
-        let all = config::with_inline(&loaded.checked, &self.consent.manifests());
-        self.loaded.send_replace(Arc::new(loaded));
-        self.settings.send_replace(Arc::new(all));
-        // The first that is waited for: who asked is told the number, which `withdrawals` would only write into the log.
-        // The flushers take the settings meanwhile.
-        let policies = Arc::clone(&self.consent.changes().borrow());
-        let now = self.world.clock.now();
-        let purged = crate::control::purge_withdrawn(self.queue, self.consent, &policies, now).await;
-        if let Err(error) = self.queue.set_limits(limits).await {
-            warn!(%error, "cannot change the queue's limits");
-        }
-        info!("reloaded");
-        // What failed here is tried again by `withdrawals`.
-        Ok(purged.map_or(0, |purged| purged.queued + purged.parked))
-    }
-}
 
 async fn after(wait: Option<Duration>) {
     match wait {

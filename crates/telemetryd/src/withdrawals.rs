@@ -11,12 +11,7 @@ use crate::consent::Consent;
 use crate::desk::Identity;
 
 /// Erases what was withdrawn whenever the policy changes, however it came about (I3).
-pub(crate) async fn each(
-    queue: Queue,
-    consent: Arc<Consent>,
-    identity: Arc<Identity>,
-    clock: Arc<dyn Clock>,
-) {
+pub async fn each(queue: Queue, consent: Arc<Consent>, identity: Arc<Identity>, clock: Arc<dyn Clock>) {
     let mut changes = consent.changes();
     while changes.changed().await.is_ok() {
         let mut said = false;
