@@ -1,11 +1,12 @@
 //! A tool of three lines on a machine where no daemon runs and nobody has set one up: its first event waits, a daemon
 //! comes by itself from beside the tool, and the event arrives.
 
+use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use telemetry_testkit::{Collector, DEADLINE, eventually, telemetryctl, telemetryd};
 
@@ -35,6 +36,8 @@ impl Machine {
             telemetryd(),
             telemetryctl(),
             env!("CARGO_BIN_EXE_sample-tool").into(),
+            env!("CARGO_BIN_EXE_older-daemon").into(),
+            env!("CARGO_BIN_EXE_forking-host").into(),
         ] {
             let name = program.file_name().unwrap();
             // Programs of a debug build are large: a second name where that can be.
@@ -64,6 +67,10 @@ impl Machine {
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Output {
+        self.command(program, arguments).output().unwrap()
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.at("bin").join(program));
         command
             .args(arguments)
@@ -75,7 +82,7 @@ impl Machine {
         if is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }
-        command.output().unwrap()
+        command
     }
 
     /// Runs the tool; what became of its event.
@@ -83,6 +90,15 @@ impl Machine {
         let output = self.run("sample-tool", &[]);
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Puts the tool's manifest where the daemon knows it from.
+    fn installed(&self) {
+        let tools = self.at("home/.local/share/telemetryd/tools.d");
+        let install = "mkdir -p \"$0\" && \"$1\" --manifest >\"$0/sample.toml\"";
+        let (tools, tool) = (tools.to_str().unwrap(), self.at("bin/sample-tool"));
+        let output = self.run("/bin/sh", &["-c", install, tools, tool.to_str().unwrap()]);
+        assert!(output.status.success(), "{output:?}");
     }
 
     fn spooled(&self) -> usize {
@@ -144,6 +160,76 @@ fn the_first_event_of_a_tool_waits_a_daemon_comes_by_itself_and_the_event_arrive
     endpoint.wait_for_events(2);
     let text = endpoint.events()[1]["properties"]["text"].clone();
     assert_eq!(text, "<path>", "and a text is looked through");
+    drop(machine);
+    endpoint.finish();
+}
+
+/// Whether somebody holds the lock of a start on demand.
+fn lock_is_held(machine: &Machine) -> bool {
+    let lock = std::fs::File::open(machine.at("home/.local/state/telemetryd/start.lock")).unwrap();
+    lock.try_lock().is_err()
+}
+
+#[test]
+fn an_older_daemon_that_was_started_on_demand_leaves_and_the_next_event_starts_the_newer() {
+    let endpoint = Collector::for_tool("sample");
+    let machine = Machine::new(&endpoint);
+    if is_root() && !everybody_may_enter(machine.root.path()) {
+        return;
+    }
+    machine.installed();
+    let older = machine
+        .command("older-daemon", &[])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("it listens", DEADLINE, || socket(&machine).exists().then_some(()));
+    // Asked within the deadline of an event: on a busy machine by one of the next.
+    eventually("it has gone", DEADLINE, || {
+        assert!(matches!(&*machine.tool(), "Handed" | "Kept"));
+        (!socket(&machine).exists()).then_some(())
+    });
+    let heard = String::from_utf8(older.wait_with_output().unwrap().stdout).unwrap();
+    let heard: Vec<&str> = heard.lines().filter(|line| *line != "event").collect();
+    assert_eq!(heard.last(), Some(&"stop"), "{heard:?}");
+    eventually("the newer is there", DEADLINE, || {
+        machine.tool();
+        socket(&machine).exists().then_some(())
+    });
+    endpoint.wait_for_events(1);
+    assert!(lock_is_held(&machine), "by the daemon, for as long as it lives");
+    // It was asked for today, and is not older.
+    assert_eq!(machine.tool(), "Handed");
+    assert!(socket(&machine).exists());
+    drop(machine);
+    endpoint.finish();
+}
+
+#[test]
+fn a_host_that_forks_while_its_threads_send_goes_on_and_so_do_its_children() {
+    let endpoint = Collector::for_tool("sample");
+    let machine = Machine::new(&endpoint);
+    if is_root() && !everybody_may_enter(machine.root.path()) {
+        return;
+    }
+    let output = machine.run("forking-host", &[]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let said = |who: &str| text.lines().filter(|line| line.starts_with(who)).count();
+    assert_eq!((said("child "), said("host ")), (40, 41), "{text}");
+    assert!(!text.contains("Lost") && !text.contains("Unfit"), "{text}");
+    // Two of each child, and one of the host after it: each is an event of its own.
+    let flush = || {
+        machine.run("telemetryctl", &["flush", "--wait", "--timeout", "5s"]);
+        let events = endpoint.events();
+        let of =
+            |least: i64| move |event: &&serde_json::Value| event["properties"]["n"].as_i64() > Some(least);
+        let children = events.iter().filter(of(0)).count();
+        (children == 120).then_some(events)
+    };
+    let events = eventually("all have arrived", DEADLINE, flush);
+    let ids: BTreeSet<&str> = events.iter().filter_map(|event| event["id"].as_str()).collect();
+    assert_eq!(ids.len(), events.len());
     drop(machine);
     endpoint.finish();
 }

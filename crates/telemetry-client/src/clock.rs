@@ -26,14 +26,20 @@ pub fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(after(Duration::ZERO))
 }
 
-/// Milliseconds since the Unix epoch.
+/// The wall clock.
 #[must_use]
 #[expect(
     clippy::disallowed_methods,
     reason = "when an event happened, its process says"
 )]
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Milliseconds since the Unix epoch.
+#[must_use]
 pub fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = wall().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -111,7 +111,7 @@ impl<'c> Event<'c> {
         }
         let kept = spool.is_some_and(|spool| self.keep(&seen, &spool, id, &mut line));
         if matches!(way, Way::Nobody) && seen.waits.is_some() {
-            start_one(surroundings, &seen, &context);
+            start_one(surroundings, &seen);
         }
         match (kept, way) {
             (true, _) => Sent::Kept,
@@ -173,8 +173,8 @@ impl<'c> Event<'c> {
 }
 
 /// A daemon for whoever has none.
-fn start_one(surroundings: &Surroundings, seen: &Seen<'_>, context: &Context) {
-    if !seen.no_start && context.ci.is_none() {
+fn start_one(surroundings: &Surroundings, seen: &Seen<'_>) {
+    if !seen.no_start {
         start::start(surroundings);
     }
 }

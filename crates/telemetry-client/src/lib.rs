@@ -21,6 +21,7 @@
 
 mod client;
 mod event;
+mod newer;
 mod seen;
 mod spool;
 mod start;

@@ -16,7 +16,9 @@ use crate::client::Client;
 use crate::connect::Refusal;
 use crate::files::FilesOf;
 use crate::spool::Spool;
-use crate::{Connection, Context, Gathered, Question, RealFiles, Surroundings, TalkError, clock, connect};
+use crate::{
+    Connection, Context, Gathered, Question, RealFiles, Surroundings, TalkError, clock, connect, newer,
+};
 
 /// How it went with the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,7 @@ pub(crate) struct Seen<'c> {
     pub(crate) register: Option<&'c str>,
     /// The manifest in force, where an event may wait on the disk.
     pub(crate) waits: Option<Manifest>,
-    /// The admin wants no daemon started for the asking.
+    /// No daemon is started for the asking: the admin wants none, or this is CI.
     pub(crate) no_start: bool,
 }
 
@@ -84,7 +86,8 @@ impl<'c> Seen<'c> {
             allowed,
             register: register.map(|own| own.text.as_str()),
             waits,
-            no_start: gathered.policy().parts().machine.no_start_on_demand().is_some(),
+            no_start: context.ci.is_some()
+                || gathered.policy().parts().machine.no_start_on_demand().is_some(),
         }
     }
 
@@ -106,8 +109,12 @@ impl<'c> Seen<'c> {
             Ok(way) => {
                 let machine_wide = connection.path() == Path::new(SYSTEM_SOCKET)
                     || connection.peer_uid().is_some_and(|uid| uid != surroundings.uid);
-                if machine_wide && let Some(user) = &surroundings.user {
-                    Spool::of(&user.state).hand_over(&mut connection, until);
+                match &surroundings.user {
+                    Some(user) if machine_wide => Spool::of(&user.state).hand_over(&mut connection, until),
+                    Some(user) if self.register.is_none() && !self.no_start => {
+                        newer::replace_older(&mut connection, surroundings, &user.state, until);
+                    }
+                    _ => {}
                 }
                 way
             }

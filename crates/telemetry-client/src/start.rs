@@ -49,6 +49,9 @@ const KEPT: [&str; 20] = [
     "SSL_CERT_DIR",
 ];
 
+/// In the state directory: who starts a daemon holds it, then the daemon itself, for as long as it lives.
+pub(crate) const LOCK: &str = "start.lock";
+
 /// After a start, nobody starts another for so long: a daemon is there within some tens of milliseconds, or will not be.
 const ONE_AT_A_TIME: Duration = Duration::from_secs(2);
 /// Somebody who answers meanwhile is found within this.
@@ -68,7 +71,7 @@ pub(crate) fn start(surroundings: &Surroundings) {
     }
 }
 
-fn wanted(surroundings: &Surroundings) -> bool {
+pub(crate) fn wanted(surroundings: &Surroundings) -> bool {
     let variables = &surroundings.variables;
     surroundings.uid != 0
         && !rustix::process::geteuid().is_root()
@@ -81,7 +84,7 @@ fn wanted(surroundings: &Surroundings) -> bool {
 }
 
 /// The daemon's program: beside the tool's own, or in the system's directories.
-fn program(surroundings: &Surroundings) -> Option<PathBuf> {
+pub(crate) fn program(surroundings: &Surroundings) -> Option<PathBuf> {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|program| program.parent().map(Path::to_owned));
@@ -112,7 +115,7 @@ fn spawn(program: &Path, state: &Path, surroundings: &Surroundings) -> io::Resul
         .truncate(false)
         .mode(0o600)
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(state.join("start.lock"))?;
+        .open(state.join(LOCK))?;
     // Held by somebody: he is at it.
     lock.try_lock().map_err(io::Error::from)?;
     let found = lock.metadata()?;
@@ -133,7 +136,8 @@ fn spawn(program: &Path, state: &Path, surroundings: &Surroundings) -> io::Resul
         .env_clear()
         .envs(kept)
         .current_dir("/")
-        .stdin(Stdio::null())
+        // `--background` keeps a file that it finds there open.
+        .stdin(Stdio::from(lock))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
@@ -213,15 +217,17 @@ mod tests {
             "{said}"
         );
         fs::remove_file(home.path().join("told")).unwrap();
-        spawn(&program, &state, &surroundings).unwrap();
-        spawn(&program, &state, &surroundings).unwrap();
+        // The program holds the lock until it has ended.
+        let again = || while spawn(&program, &state, &surroundings).is_err() {};
+        again();
+        again();
         // As long as the first one may still be coming up nobody starts a second.
         let lock = fs::File::options()
             .write(true)
             .open(state.join("start.lock"))
             .unwrap();
         lock.set_modified(std::time::UNIX_EPOCH).unwrap();
-        spawn(&program, &state, &surroundings).unwrap();
+        again();
         assert_eq!(told(home.path()).matches("--background").count(), 1);
     }
 

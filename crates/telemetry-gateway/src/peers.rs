@@ -1,9 +1,14 @@
-//! Who is at the other end of a TCP connection of loopback: Linux says it in its tables of sockets.
+//! Who is at the other end of a TCP connection of loopback: Linux says it.
 //!
-//! `/proc/net/tcp` and `tcp6` tell whose the peer's socket is, and its inode; the process is the one of that user's
-//! that holds a descriptor of it, and `/proc/<pid>/environ` is the environment with which it was started. All of that
-//! is reading files of the kernel's for some milliseconds: it has a thread of its own, and all who wait are looked up
-//! together. What cannot be read says nothing.
+//! The kernel tells whose the peer's socket is, and its inode (`sockets`); the process is the one of that user's that
+//! holds a descriptor of it, and `/proc/<pid>/environ` is the environment with which it was started (`processes`). All
+//! of that may be reading files of the kernel's for some milliseconds: it has a thread of its own, and all who wait are
+//! looked up together. What cannot be read says nothing.
+
+#[cfg(target_os = "linux")]
+mod processes;
+#[cfg(target_os = "linux")]
+mod sockets;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -77,58 +82,49 @@ fn look_up(mut asked: mpsc::Receiver<Question>, owner: Option<u32>, wanted: &dyn
     }
 }
 
-/// The kernel's tables.
+/// The kernel's own answers.
 #[cfg(target_os = "linux")]
 mod kernel {
-    use std::collections::{BTreeSet, HashMap};
-    use std::fs;
-    use std::io::Read;
-    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-    use std::os::unix::fs::MetadataExt;
+    use std::collections::BTreeSet;
 
-    use super::{Peer, Question};
-
-    /// Of an environment, so much is read (what `execve` takes by default), and so much kept (I6).
-    const READ: u64 = 2 * 1024 * 1024;
-    const KEPT: usize = 4 * 1024;
-    /// Processes that hold one socket and are looked at.
-    const HOLDERS: usize = 16;
-
-    type Ends = (SocketAddr, SocketAddr);
+    use super::{Peer, Question, processes, sockets::Sockets};
 
     pub(super) fn answers(
         questions: Vec<Question>,
         owner: Option<u32>,
         wanted: &BTreeSet<String>,
     ) -> Vec<(Question, Option<Peer>)> {
-        let sockets = match questions.iter().any(|question| question.ends.is_some()) {
-            true => sockets(),
-            false => HashMap::new(),
-        };
+        let mut sockets = Sockets::default();
+        let questions: Vec<_> = questions
+            .into_iter()
+            .map(|question| {
+                let socket = match question.known {
+                    Some(_) => None,
+                    None => question.ends.and_then(|ends| sockets.whose(ends)),
+                };
+                (question, socket)
+            })
+            .collect();
         // Only the owner's processes can be read, and only where somebody asks for one.
         let of_owner = |uid: u32| owner.is_none_or(|owner| owner == uid);
-        let inodes = questions.iter().filter(|question| question.environment);
-        let inodes = inodes.filter_map(|question| sockets.get(&question.ends?));
-        let inodes: Vec<u64> = inodes
+        let inodes: Vec<u64> = questions
+            .iter()
+            .filter(|(question, _)| question.environment)
+            .filter_map(|(_, socket)| *socket)
             .filter(|(uid, _)| of_owner(*uid))
-            .map(|(_, inode)| *inode)
+            .map(|(_, inode)| inode)
             .collect();
-        let holders = holders(&inodes, owner);
-        let answer = |question: Question| {
-            let (uid, pids) = match (question.known, question.ends) {
+        let holders = processes::holders(&inodes, owner);
+        let answer = |(question, socket): (Question, Option<(u32, u64)>)| {
+            let (uid, pids) = match (question.known, socket) {
                 (Some((uid, pid)), _) => (uid, pid.into_iter().collect()),
-                (None, Some(ends)) => match sockets.get(&ends) {
-                    Some((uid, inode)) => (*uid, holders.get(inode).cloned().unwrap_or_default()),
-                    None => return (question, None),
-                },
+                (None, Some((uid, inode))) => (uid, holders.get(&inode).cloned().unwrap_or_default()),
                 (None, None) => return (question, None),
             };
-            let read = question.environment && of_owner(uid);
-            let environment = |pid: &i32| environment(*pid, uid, wanted);
-            let environments = match read {
+            let environments = match question.environment && of_owner(uid) {
                 true => pids
                     .iter()
-                    .filter_map(environment)
+                    .filter_map(|pid: &i32| processes::environment(*pid, uid, wanted))
                     .filter(|kept| !kept.is_empty())
                     .collect(),
                 false => Vec::new(),
@@ -142,157 +138,6 @@ mod kernel {
             (question, Some(peer))
         };
         questions.into_iter().map(answer).collect()
-    }
-
-    /// Established TCP connections: whose socket each is, and its inode.
-    fn sockets() -> HashMap<Ends, (u32, u64)> {
-        let mut sockets = HashMap::new();
-        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-            let text = fs::read_to_string(table).unwrap_or_default();
-            sockets.extend(text.lines().skip(1).filter_map(row));
-        }
-        sockets
-    }
-
-    /// One row of proc_net_tcp(5): `sl local rem st tx:rx tr:when retrnsmt uid timeout inode`.
-    fn row(line: &str) -> Option<(Ends, (u32, u64))> {
-        let mut columns = line.split_ascii_whitespace().skip(1);
-        let ends = (end(columns.next()?)?, end(columns.next()?)?);
-        // What is half closed by the peer still has an owner; what waits for its time to pass has not.
-        let state = columns.next()?;
-        let uid = columns.nth(3)?.parse().ok()?;
-        let inode = columns.nth(1)?.parse().ok()?;
-        (matches!(state, "01" | "04" | "05" | "08") && inode != 0).then_some((ends, (uid, inode)))
-    }
-
-    /// `0100007F:1F90`: words of four bytes in the machine's own order; an IPv4 address within an IPv6 one is that.
-    fn end(text: &str) -> Option<SocketAddr> {
-        let (address, port) = text.split_once(':')?;
-        let port = u16::from_str_radix(port, 16).ok()?;
-        let words = (0..address.len() / 8).map(|at| address.get(at * 8..at * 8 + 8));
-        let words = words.map(|word| u32::from_str_radix(word?, 16).ok().map(u32::to_ne_bytes));
-        let bytes: Vec<u8> = words.collect::<Option<Vec<_>>>()?.concat();
-        let ip = match bytes.len() {
-            4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
-            16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)).to_canonical(),
-            _ => return None,
-        };
-        Some(SocketAddr::new(ip, port))
-    }
-
-    /// Which processes hold each of these sockets.
-    fn holders(inodes: &[u64], owner: Option<u32>) -> HashMap<u64, Vec<i32>> {
-        let mut holders: HashMap<u64, Vec<i32>> = HashMap::new();
-        let links: HashMap<String, u64> = inodes
-            .iter()
-            .map(|inode| (format!("socket:[{inode}]"), *inode))
-            .collect();
-        if links.is_empty() {
-            return holders;
-        }
-        let ours = i32::try_from(std::process::id()).ok();
-        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = process
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse::<i32>().ok())
-            else {
-                continue;
-            };
-            let theirs = process.metadata().map(|about| about.uid());
-            if ours == Some(pid) || owner.is_some_and(|owner| theirs.ok() != Some(owner)) {
-                continue;
-            }
-            for descriptor in fs::read_dir(process.path().join("fd"))
-                .into_iter()
-                .flatten()
-                .flatten()
-            {
-                let target = fs::read_link(descriptor.path()).ok();
-                let inode = target.as_deref().and_then(|target| links.get(target.to_str()?));
-                if let Some(inode) = inode {
-                    let held = holders.entry(*inode).or_default();
-                    if held.len() < HOLDERS && !held.contains(&pid) {
-                        held.push(pid);
-                    }
-                }
-            }
-        }
-        holders
-    }
-
-    /// The wanted variables with which a process of this user was started.
-    fn environment(pid: i32, uid: u32, wanted: &BTreeSet<String>) -> Option<Vec<(String, String)>> {
-        let file = fs::File::open(format!("/proc/{pid}/environ")).ok()?;
-        if file.metadata().ok()?.uid() != uid {
-            return None;
-        }
-        let mut bytes = Vec::new();
-        file.take(READ).read_to_end(&mut bytes).ok()?;
-        let mut kept = Vec::new();
-        let mut size = 0;
-        for entry in bytes.split(|byte| *byte == 0) {
-            let Some(at) = entry.iter().position(|byte| *byte == b'=') else {
-                continue;
-            };
-            let name = String::from_utf8_lossy(&entry[..at]);
-            if !wanted.contains(&*name) {
-                continue;
-            }
-            // A value that is too long to keep is still there: being present may be enough.
-            let value = &entry[at + 1..];
-            let value = String::from_utf8_lossy(&value[..value.len().min(256)]);
-            size += name.len() + value.len();
-            if size > KEPT {
-                break;
-            }
-            kept.push((name.into_owned(), value.into_owned()));
-        }
-        Some(kept)
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn a_row_of_the_kernels_table_says_whose_socket_it_is() {
-            let row = |ends: &str, state: &str, inode: &str| {
-                row(&format!(
-                    "  1: {ends} {state} 00000000:00000000 00:00000000 00000000  1000        0 {inode} 1 0"
-                ))
-            };
-            let (client, server) = (
-                "127.0.0.1:50000".parse().unwrap(),
-                "127.0.0.1:7423".parse().unwrap(),
-            );
-            let v4 = "0100007F:C350 0100007F:1CFF";
-            let mapped = "0000000000000000FFFF00000100007F:C350 0000000000000000FFFF00000100007F:1CFF";
-            if cfg!(target_endian = "little") {
-                assert_eq!(row(v4, "01", "77"), Some(((client, server), (1000, 77))));
-                assert_eq!(row(mapped, "01", "77"), Some(((client, server), (1000, 77))));
-            }
-            assert_eq!(row(v4, "06", "0"), None, "nobody's any more");
-            assert_eq!(row("", "", ""), None);
-        }
-
-        #[test]
-        fn this_very_process_is_found_by_its_socket() {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let ends = (client.local_addr().unwrap(), client.peer_addr().unwrap());
-            let (uid, inode) = sockets()[&ends];
-            assert_eq!(uid, fs::metadata("/proc/self").unwrap().uid());
-            assert!(inode > 0);
-            let pid = i32::try_from(std::process::id()).unwrap();
-            let path = environment(pid, uid, &BTreeSet::from(["PATH".to_owned()])).unwrap();
-            assert_eq!(path.len(), 1);
-            assert_eq!(
-                environment(pid, uid + 1, &BTreeSet::from(["PATH".to_owned()])),
-                None,
-                "somebody else's"
-            );
-        }
     }
 }
 

@@ -24,10 +24,13 @@ pub fn start(world: &World) -> Result<(), Failure> {
     let arguments = std::env::args_os()
         .skip(1)
         .filter(|argument| argument != "--background");
+    // A client that starts it on demand hands it the lock of that there: it is held for as long as the daemon lives.
+    let handed = rustix::fs::fstat(std::io::stdin())
+        .is_ok_and(|found| rustix::fs::FileType::from_raw_mode(found.st_mode).is_file());
     let mut child = Command::new(program)
         .args(arguments)
         .env(CHILD, "1")
-        .stdin(Stdio::null())
+        .stdin(if handed { Stdio::inherit() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|e| failed("start the daemon", &e))?;

@@ -11,6 +11,9 @@ const MANIFEST: &str = "name = \"sample\"\nconsent = \"opt-out\"\nnotice = \"Com
     notice_required = \"tool\"\n[events.ran]\nproperties.files = \"integer\"\nproperties.text = \"string\"\n";
 
 fn main() {
+    if std::env::args().any(|word| word == "--manifest") {
+        return print!("{MANIFEST}");
+    }
     let telemetry = Client::from_manifest(MANIFEST).version("1.0.0");
     let sent = telemetry
         .event("ran")

@@ -131,9 +131,12 @@ def start(state: str, environment: Mapping[str, str], answers: Callable[[], bool
     return True
 
 
-def replace_older(connection: Connection, state: str, until: float) -> None:
+def replace_older(
+    connection: Connection, state: str, environment: Mapping[str, str], no_start_on_demand: bool, until: float
+) -> None:
     """Asks a daemon that was started on demand and is older than the one beside this package to leave, when it has
-    sent what it has. The next event starts the newer. Asked once a day; never waited for."""
+    sent what it has. The next event starts the newer; who may not start one asks none to leave. Asked once a day;
+    never waited for."""
     from . import __version__
 
     if _asked or not hasattr(os, "posix_spawn"):
@@ -145,7 +148,7 @@ def replace_older(connection: Connection, state: str, until: float) -> None:
             return
     except FileNotFoundError:
         pass
-    if program() is None or not _on_demand(state):
+    if not wanted(environment, no_start_on_demand) or program() is None or not _on_demand(state):
         return
     hello = f'{{"op":"hello","protocol":1,"client":"telemetryd-python/{__version__}"}}\n'
     answers = connection.answers(1, until) if connection.send(hello.encode("ascii"), until) else []

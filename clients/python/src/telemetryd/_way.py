@@ -125,7 +125,8 @@ def _say(telemetry: Telemetry, seen: Seen, connection: _connect.Connection, line
         elif seen.places.state and not register:
             from ._start import replace_older
 
-            replace_older(connection, seen.places.state, until)
+            no_start = seen.gathered.machine.no_start_on_demand
+            replace_older(connection, seen.places.state, seen.places.environment, no_start, until)
         return _connect.SENT
     except (BlockingIOError, TimeoutError):
         return _connect.WEDGED
