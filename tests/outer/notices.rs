@@ -57,6 +57,29 @@ fn a_notice_is_shown_once_at_a_terminal_and_from_then_on_events_count() {
 }
 
 #[test]
+fn who_turns_a_tool_on_at_a_terminal_is_shown_its_notice_and_its_events_count() {
+    let stage = telling();
+    let ctl = Ctl::new(&stage.home);
+    assert_eq!(ask(&stage.daemon, &event(1))["by"], "notice");
+    let doctor = ctl.run(["doctor"]).stdout;
+    assert!(
+        doctor.contains("1 events of demo were declined: nobody has shown its notice yet"),
+        "{doctor}"
+    );
+    // A script that says yes has shown nobody anything.
+    let said = ctl.run(["opt-in", "--tool", TOOL]).stdout;
+    assert!(said.contains("stays off, by notice"), "{said}");
+    assert_eq!(ask(&stage.daemon, &event(2))["by"], "notice");
+    let (code, shown) = at_a_terminal(&stage.home, &["opt-in", "--tool", TOOL]).end();
+    assert_eq!(code, Some(0));
+    assert!(shown.contains("Demo counts how often it runs."), "{shown}");
+    assert!(shown.contains("demo: on"), "{shown}");
+    assert_eq!(ask(&stage.daemon, &event(3))["status"], "queued");
+    let doctor = ctl.run(["doctor"]).stdout;
+    assert!(!doctor.contains("nobody has shown"), "{doctor}");
+}
+
+#[test]
 fn a_notice_that_was_shown_while_no_daemon_ran_is_known_to_the_next_one() {
     let mut stage = telling();
     stage.daemon.term().expect_code(0);

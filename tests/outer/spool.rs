@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use telemetry_testkit::sink::Script;
-use telemetry_testkit::{DEADLINE, Daemon, Home, eventually};
+use telemetry_testkit::{Ctl, DEADLINE, Daemon, Home, eventually};
 
 use crate::stage::{
     SOON, TOLD, TOOL, ask, booked, destination, endpoint, event, home, id, manifest, queue, status,
@@ -162,6 +162,39 @@ fn what_is_no_event_is_removed_and_counted_and_what_is_nobodys_stays() {
     assert_eq!(booked(&status(&daemon), "accepted"), 1);
     assert_eq!(metric(&daemon, "telemetryd_spool_dropped"), 3);
     assert_eq!(metric(&daemon, "telemetryd_spool_expired"), 1);
+    drop(daemon);
+    endpoint.finish();
+}
+
+#[test]
+fn what_waits_and_what_had_no_room_is_told_with_and_without_a_daemon() {
+    let endpoint = endpoint(Script::new());
+    let home = home();
+    let spool = spool(&home);
+    leave_event(&spool, &event(1));
+    leave(&spool, &format!("{TOOL}.dropped"), "\n\n\n");
+    leave(&spool, "other.expired", "\n");
+    let ctl = Ctl::new(&home);
+    let told =
+        "1 event waiting for a daemon; 3 events dropped unsent: it was full; 1 event dropped unsent: too old";
+    for command in ["status", "doctor"] {
+        let said = ctl.run([command]).expect_code(3).stdout;
+        assert!(said.contains(told), "{command}: {said}");
+    }
+    let daemon = Daemon::start(&home, &destination(&endpoint.url(), SOON));
+    endpoint.wait_for_ids([id(1)]);
+    empty(&spool);
+    assert_eq!(
+        status(&daemon)["spool"],
+        json!({"taken": 1, "dropped": 3, "expired": 1})
+    );
+    let said = ctl.run(["status"]).expect_code(0).stdout;
+    assert!(
+        said.contains("3 events dropped unsent: it was full; 1 event"),
+        "{said}"
+    );
+    let said = ctl.run(["doctor"]).stdout;
+    assert!(said.contains("3 events had no room and 1 grew too old"), "{said}");
     drop(daemon);
     endpoint.finish();
 }

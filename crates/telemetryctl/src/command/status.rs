@@ -5,6 +5,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use telemetry_protocol::consent::{Layer, Verdict};
 
+use super::consent::spool::Left;
 use super::consent::told;
 use crate::Context;
 use crate::clock;
@@ -31,7 +32,7 @@ impl Status {
                 if screen.json {
                     screen.line(&answer.without("ok"))?;
                 } else {
-                    show(&answer.value, self.everybody, screen)?;
+                    show(&answer.value, self.everybody, context, screen)?;
                     left_behind(&answer.value, context, screen)?;
                 }
                 Ok(Exit::Done)
@@ -44,6 +45,7 @@ impl Status {
                 }
                 if let Value::Object(status) = &status {
                     telemetry(status, screen)?;
+                    spool(Left::seen(context), screen)?;
                     tools(status, screen)?;
                     screen.line("")?;
                 }
@@ -77,6 +79,7 @@ fn left_behind(status: &Map<String, Value>, context: &Context, screen: &mut Scre
 /// The same object with what this process can see: what it cannot is null.
 fn without_daemon(context: &Context) -> Value {
     let policy = policy::local(context);
+    let left = Left::seen(context);
     let telemetry = match policy.denies_everything() {
         Some(fact) => json!({ "verdict": "deny", "by": fact.layer.as_str(), "source": fact.source }),
         None => json!({ "verdict": "allow", "by": null, "source": null }),
@@ -104,13 +107,19 @@ fn without_daemon(context: &Context) -> Value {
         "telemetry": telemetry,
         "gateway": null,
         "queue": null,
+        "spool": { "waiting": left.waiting, "dropped": left.dropped, "expired": left.expired },
         "destinations": null,
         "tools": tools,
         "books": null,
     })
 }
 
-fn show(status: &Map<String, Value>, everybody: Everybody, screen: &mut Screen) -> Result<(), Failure> {
+fn show(
+    status: &Map<String, Value>,
+    everybody: Everybody,
+    context: &Context,
+    screen: &mut Screen,
+) -> Result<(), Failure> {
     let now = clock::wall_ms();
     let Some(Value::Object(daemon)) = status.get("daemon") else {
         return Err(Failure::failed("the answer to 'status' lacks the daemon"));
@@ -123,6 +132,13 @@ fn show(status: &Map<String, Value>, everybody: Everybody, screen: &mut Screen) 
     telemetry(status, screen)?;
     gateway(status, screen)?;
     queue(status, now, screen)?;
+    let mut left = Left::seen(context);
+    if let Some(Value::Object(taken)) = status.get("spool") {
+        let count = |key: &str| taken.get(key).and_then(Value::as_u64).unwrap_or(0);
+        left.dropped += count("dropped");
+        left.expired += count("expired");
+    }
+    spool(left, screen)?;
     destinations(status, now, screen)?;
     tools(status, screen)?;
     books(status, everybody, screen)
@@ -167,6 +183,14 @@ fn queue(status: &Map<String, Value>, now: i64, screen: &mut Screen) -> Result<(
         line.push_str(&format!("; the oldest came {}", relative(oldest, now)));
     }
     Ok(screen.line(&line)?)
+}
+
+/// What clients left while no daemon ran, and what of it was lost; nothing, as a rule.
+fn spool(left: Left, screen: &mut Screen) -> Result<(), Failure> {
+    match left.told() {
+        Some(told) => Ok(screen.line(&format!("  spool      {}", styled(YELLOW, &told)))?),
+        None => Ok(()),
+    }
 }
 
 fn rows<'a>(status: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = &'a Map<String, Value>> {

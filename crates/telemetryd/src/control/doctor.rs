@@ -7,6 +7,12 @@ use super::Service;
 use super::caller::Caller;
 use super::status::others_wait;
 
+/// What a person can do about a tool that has something to tell first.
+const UNTOLD: &str = "at a terminal, 'telemetryctl opt-in --tool TOOL' shows it, and the next event counts";
+
+/// What there is to do about events that nobody took in time.
+const NO_DAEMON_THEN: &str = "'telemetryctl service install' has a daemon there from the start";
+
 /// What an admin can do about a user whose events are refused.
 const REFUSED_WHOLE: &str = "they are tried again by themselves, or by 'telemetryctl resume'; 'telemetryctl queue list --all-users' shows them";
 /// What that user can do.
@@ -87,6 +93,23 @@ impl Service {
                 detail,
                 Some("the tool has no manifest until this is mended"),
             );
+        }
+        let lost = [&self.counters.spool_dropped, &self.counters.spool_expired].map(|counter| counter.get());
+        if lost != [0, 0] {
+            let detail = format!(
+                "of what clients left while no daemon ran, {} events had no room and {} grew too old",
+                lost[0], lost[1]
+            );
+            add("spool", "warn", detail, Some(NO_DAEMON_THEN));
+        }
+        let policy = self.consent.of(caller.uid);
+        for (tool, layers) in self.counters.declined(caller.whose) {
+            let untold = layers.get("notice").copied().unwrap_or(0);
+            if untold > 0 && policy.tool_with_rows(&tool).notice_missing {
+                let detail =
+                    format!("{untold} events of {tool} were declined: nobody has shown its notice yet");
+                add("notice", "warn", detail, Some(UNTOLD));
+            }
         }
         for (name, state) in self.flush.states().borrow().iter() {
             let known = view.destinations.iter().find(|(known, _)| known == name);

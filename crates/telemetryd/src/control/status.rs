@@ -53,6 +53,11 @@ impl Service {
             },
         });
         status["gateway"] = self.gateway_state();
+        status["spool"] = json!({
+            "taken": self.counters.spool_taken.get(),
+            "dropped": self.counters.spool_dropped.get(),
+            "expired": self.counters.spool_expired.get(),
+        });
         status["destinations"] = self.destinations(&view, caller).into();
         status["tools"] = self.tool_states(&books, caller).into();
         status["books"] = books.iter().map(book).collect::<Vec<Value>>().into();

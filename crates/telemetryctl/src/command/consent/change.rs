@@ -17,14 +17,14 @@ use telemetry_protocol::limits::is_tool_name;
 use telemetry_protocol::place::{Dirs, Mode};
 
 use super::machine::Told;
-use super::{explain, file, machine, spool};
+use super::{explain, file, machine, notice, spool};
 use crate::Context;
 use crate::daemon::{Daemon, PATIENCE};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::policy;
 use crate::programs;
-use crate::screen::Screen;
+use crate::screen::{Screen, is_watched};
 use crate::words::{counted, plain};
 
 /// About whom.
@@ -135,8 +135,21 @@ impl Change {
 
     pub(crate) fn run(self, word: Word, context: &Context, screen: &mut Screen) -> Result<Exit, Failure> {
         let receipt = self.make(word, context)?;
+        if word == Word::Allow && !self.system {
+            self.show_notice(context, screen);
+        }
         self.report(word, context, &receipt, screen)?;
         Ok(Exit::Done)
+    }
+
+    /// Who turns a tool on at a terminal is told now what it has to tell first: from then on its events count.
+    fn show_notice(&self, context: &Context, screen: &Screen) {
+        let tool = self.tool.as_deref().filter(|_| is_watched());
+        let Some(notice) = tool.and_then(|tool| policy::gathered(context).notice(tool)) else {
+            return;
+        };
+        // What cannot be remembered is shown again.
+        let _ = notice::show(&notice, context, screen, PATIENCE);
     }
 
     /// Says the word wherever it belongs; answers with the receipt.
@@ -245,7 +258,9 @@ impl Change {
                     ""
                 };
                 let why = match decides {
-                    _ if by == "notice" => plain(&format!(", by notice: {source} (not shown yet)")),
+                    _ if by == "notice" => plain(&format!(
+                        ", by notice: {source} (not shown yet; say this at a terminal)"
+                    )),
                     Some(link) => because(&link.fact),
                     None => String::new(),
                 };

@@ -7,7 +7,8 @@ pub(crate) mod explain;
 mod file;
 pub(crate) mod log;
 mod machine;
-mod spool;
+pub(crate) mod notice;
+pub(crate) mod spool;
 pub(crate) mod told;
 
 use clap::{Args, Subcommand};

@@ -6,6 +6,7 @@ mod config;
 mod files;
 mod running;
 mod service;
+mod spool;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -102,6 +103,7 @@ impl Doctor {
         checks.extend(config::check(mode));
         checks.push(clock::check(context, mode));
         checks.extend(service::check());
+        checks.extend(spool::check(context));
         for check in &checks {
             check.show(screen)?;
         }

@@ -11,11 +11,10 @@ use telemetry_protocol::place::SYSTEM_SOCKET;
 
 use super::line::Ready;
 use super::{ANSWER, Link, Sender};
-use crate::clock;
+use crate::command::consent::notice;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::screen::{Screen, is_watched};
-use crate::words::plain;
 
 impl Sender<'_> {
     /// Passes a denial on that the daemon cannot see. With one from the machine or the environment nothing is opened:
@@ -102,13 +101,7 @@ impl Sender<'_> {
         let Some(notice) = self.notices.get_mut(&event.tool).and_then(Option::take) else {
             return Ok(false);
         };
-        for line in notice.text.lines() {
-            screen.talk(&plain(line));
-        }
-        for wider in &notice.wider {
-            screen.talk(&format!("  {}", plain(wider)));
-        }
-        let kept = notice.was_shown(&self.context.surroundings, clock::after(ANSWER));
+        let kept = notice::show(&notice, self.context, screen, ANSWER);
         if let Err(error) = &kept {
             screen.talk(&format!(
                 "  it cannot be remembered that this was shown: {}",
