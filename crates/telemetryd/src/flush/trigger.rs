@@ -101,13 +101,14 @@ pub fn is_full(waiting: &Waiting, batch: &BatchLimits) -> bool {
     waiting.events >= u64::from(batch.max_events) || waiting.bytes >= batch.max_bytes
 }
 
-/// How long the oldest has waited. By the wall clock where it was received in another boot; a clock that
-/// was set back makes it seem new, and one that was set forward old: both only move one batch.
+/// How long the oldest has waited. By the wall clock where it was received in another boot; a clock that was set
+/// forward since makes it seem old, which moves one batch. What seems to come from the future was received before the
+/// clock was set back, nobody knows when: it goes now, for it would wait until that future.
 fn age(now: Moment, waiting: &Waiting) -> Duration {
     let ms = match waiting.oldest {
         None => 0,
         Some(oldest) if waiting.oldest_this_boot => now.boot_ms.saturating_sub(oldest.boot_ms),
-        Some(oldest) => u64::try_from(now.wall_ms.saturating_sub(oldest.wall_ms)).unwrap_or(0),
+        Some(oldest) => u64::try_from(now.wall_ms.saturating_sub(oldest.wall_ms)).unwrap_or(u64::MAX),
     };
     Duration::from_millis(ms)
 }
@@ -197,6 +198,15 @@ mod tests {
         assert_eq!(case.next(), Next::Send);
         let mut case = Case::new(3);
         case.waiting.bytes = 262_144;
+        assert_eq!(case.next(), Next::Send);
+    }
+
+    #[test]
+    fn what_another_boot_received_under_a_clock_that_was_set_back_since_goes_now() {
+        let mut case = Case::new(1);
+        case.waiting.oldest_this_boot = false;
+        assert_eq!(case.next(), Next::Wait(Duration::from_secs(60)));
+        case.now.wall_ms -= 365 * 86_400_000;
         assert_eq!(case.next(), Next::Send);
     }
 
