@@ -8,6 +8,7 @@ use telemetry_protocol::consent::{Decision, Fact, Layer, ToolDefault, Verdict, d
 use crate::agreed::Agreed;
 use crate::consent_file::UserConsent;
 use crate::machine::Machine;
+use crate::manifest::events::Found;
 use crate::manifest::terms::Sample;
 use crate::manifest::{Manifest, Notice, Origin, Terms};
 use crate::opt_out::{OptOuts, Variables};
@@ -177,6 +178,14 @@ impl Policy {
     /// The tools that anybody named, in order.
     pub fn tools(&self) -> impl Iterator<Item = (&str, &Tool)> {
         self.tools.iter().map(|(name, tool)| (name.as_str(), tool))
+    }
+
+    /// Whether events of `tool` by this name pass its manifest: every one of a tool that has none, unless such tools
+    /// are refused.
+    #[must_use]
+    pub fn lists(&self, tool: &str, event: &str) -> bool {
+        self.tool(tool)
+            .is_some_and(|tool| !matches!(tool.terms.events.find(event), Found::Unlisted))
     }
 
     /// The manifest in force for `tool`.

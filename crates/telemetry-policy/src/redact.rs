@@ -1,7 +1,7 @@
 //! Value rules: what no string may carry to the disk, listed by a manifest or not (I4).
 //!
 //! One scanner walks over a string from left to right. It cuts it into atoms (letters and digits of
-//! every script, `._%+-`) and what stands between them, and asks the rules only where one of them could begin. No rule looks back
+//! every script, `._%+-`; behind a letter of a script without blanks a word may begin) and what stands between them, and asks the rules only where one of them could begin. No rule looks back
 //! over what another one read, and none looks ahead without a bound, so that the time is linear whatever the input.
 //! The closed list of rules, with the source of each, is [`table`]; their cases are `tests/vectors/redaction/`.
 //!
@@ -18,7 +18,7 @@ mod web;
 
 use std::borrow::Cow;
 
-use self::bytes::{ANCHOR, ATOM, CLASS, LOUD, WORD};
+use self::bytes::{ANCHOR, ATOM, CLASS, GLUED, LOUD, WORD};
 pub use self::person::Subject;
 pub use self::table::Marker;
 
@@ -57,7 +57,7 @@ fn quiet(raw: &str, subject: &Subject) -> bool {
             if !in_word && subject.may_begin(&raw.as_bytes()[at..]) {
                 return false;
             }
-            in_word = true;
+            in_word = class & GLUED == 0;
             continue;
         }
         in_word = false;
@@ -199,16 +199,37 @@ impl<'a> Scan<'a> {
             if hit.is_some() {
                 return hit;
             }
-            at = word_end;
+            at = self.next_word(at, word_end);
         }
         None
+    }
+
+    /// Where in these letters and digits the next word may begin: behind a letter that needs no blank behind it.
+    fn next_word(&self, at: usize, end: usize) -> usize {
+        let glued = |place: usize| self.is(place - 1, GLUED) && !self.is(place, GLUED);
+        (at + 1..end).find(|place| glued(*place)).unwrap_or(end)
+    }
+
+    /// Whether the word at a place goes on to the left.
+    fn word_before(&self, at: usize) -> bool {
+        bytes::is(self.before(at), WORD) && !bytes::is(self.before(at), GLUED)
+    }
+
+    /// Whether a word that ends before a place goes on there.
+    fn word_at(&self, at: usize) -> bool {
+        self.is(at, WORD) && !self.is(at, GLUED)
+    }
+
+    /// The same of an atom.
+    fn atom_before(&self, at: usize) -> bool {
+        bytes::is(self.before(at), ATOM) && !bytes::is(self.before(at), GLUED)
     }
 
     /// Rules that begin between atoms.
     fn between(&mut self, byte: u8, at: usize) -> Option<Hit> {
         match byte {
             b'/' => path::slash(self, at),
-            b'\\' => path::share(self, at),
+            b'\\' => path::share(self, at).or_else(|| path::escaped(self, at)),
             b'~' => path::tilde(self, at),
             b':' => address::colons(self, at),
             b'<' => {

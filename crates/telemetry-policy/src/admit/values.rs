@@ -12,8 +12,8 @@ use super::report::{Report, Why};
 use crate::manifest::property::{Kind, Listed, Property, Rule, Table, Text, Wild};
 use crate::redact::{self, Subject};
 
-/// Digits of an integer, sign included: what fits into 64 bits.
-const INTEGER: usize = 20;
+/// What an integer may be: 64 bits, with a sign or without one.
+const INTEGERS: std::ops::RangeInclusive<i128> = i64::MIN as i128..=u64::MAX as i128;
 /// Characters of a number. The longest that a shortest-form writer makes of a double is 24.
 const NUMBER: usize = 32;
 
@@ -242,7 +242,9 @@ impl Values<'_> {
                 value,
             }),
             (Some(fold), value) => match (&mut fold.value, value) {
-                (Folded::Integer(sum), Folded::Integer(more)) => *sum = sum.saturating_add(more),
+                (Folded::Integer(sum), Folded::Integer(more)) => {
+                    *sum = (*sum + more).clamp(*INTEGERS.start(), *INTEGERS.end());
+                }
                 (Folded::Number(sum), Folded::Number(more)) => *sum += more,
                 _ => self.remove(Why::NotListedValue, place, None),
             },
@@ -252,7 +254,7 @@ impl Values<'_> {
     /// A listed value; `false`: it is not to be kept, and what was written of it has to go.
     fn value(&mut self, raw: &str, property: &Property, place: Place<'_>, out: &mut Vec<u8>) -> bool {
         let first = raw.as_bytes().first();
-        let whole = |raw: &str| raw.len() <= INTEGER && !raw.contains(['.', 'e', 'E']);
+        let whole = |raw: &str| raw.parse::<i64>().is_ok() || raw.parse::<u64>().is_ok();
         match (&property.kind, first) {
             (_, Some(b'n')) => {
                 out.extend_from_slice(b"null");

@@ -15,7 +15,7 @@ const LONGEST_V6: usize = 45;
 /// An address that begins with the word at `at`.
 pub(super) fn at(scan: &Scan<'_>, at: usize, word_end: usize) -> Option<Hit> {
     let next = scan.byte(word_end);
-    if !scan.is(at, HEX) || !matches!(next, b'.' | b':' | b'-') || bytes::is(scan.before(at), WORD) {
+    if !scan.is(at, HEX) || !matches!(next, b'.' | b':' | b'-') || scan.word_before(at) {
         return None;
     }
     let hit = |end: usize, marker: Marker| Hit {
@@ -38,7 +38,7 @@ pub(super) fn at(scan: &Scan<'_>, at: usize, word_end: usize) -> Option<Hit> {
 
 /// An address that begins with `::`.
 pub(super) fn colons(scan: &Scan<'_>, at: usize) -> Option<Hit> {
-    (scan.byte(at + 1) == b':' && !bytes::is(scan.before(at), ATOM) && scan.before(at) != b':')
+    (scan.byte(at + 1) == b':' && !scan.atom_before(at) && scan.before(at) != b':')
         .then(|| v6(scan, at))
         .flatten()
 }
@@ -76,7 +76,7 @@ fn version_after(scan: &Scan<'_>, start: usize, end: usize) -> bool {
             bytes::is(then, DIGIT) || (then.is_ascii_alphabetic() && scan.before(start) == b'-')
         }
         b'-' | b'+' | b'_' => then.is_ascii_alphabetic(),
-        _ => bytes::is(next, WORD),
+        _ => scan.word_at(end),
     }
 }
 
@@ -137,7 +137,7 @@ fn v6(scan: &Scan<'_>, start: usize) -> Option<Hit> {
     if scan.byte(end) == b'%' {
         end = bytes::run(scan.bytes, end, ATOM);
     }
-    (!scan.is(end, WORD)).then_some(Hit {
+    (!scan.word_at(end)).then_some(Hit {
         start,
         end,
         marker: Marker::Ip,
@@ -153,6 +153,6 @@ fn mac(scan: &Scan<'_>, start: usize) -> Option<usize> {
         _ => scan.is(start + place, HEX),
     });
     let alone =
-        !scan.is(end, WORD) && !matches!(scan.byte(end), b':' | b'-') && scan.before(start) != separator;
+        !scan.word_at(end) && !matches!(scan.byte(end), b':' | b'-') && scan.before(start) != separator;
     (fits && alone).then_some(end)
 }

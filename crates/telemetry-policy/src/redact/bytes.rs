@@ -24,6 +24,11 @@ pub(super) const LOUD: u16 = 256;
 /// Part of a character beyond ASCII that is no letter and no digit: a quotation mark, a dash, a blank, an emoji.
 pub(super) const OTHER: u16 = 512;
 
+/// Part of a letter of a script that puts no blanks between its words: what follows it may be a word of its own.
+pub(super) const GLUED: u16 = 1024;
+
+/// What [`seen`] writes for [`GLUED`]: another such byte.
+const GLUED_BYTE: u8 = 0xfe;
 /// What [`seen`] writes for [`OTHER`]: a byte that UTF-8 never has (RFC 3629 §1).
 const OTHER_BYTE: u8 = 0xff;
 
@@ -37,6 +42,9 @@ pub(super) static CLASS: [u16; 256] = {
             class |= OTHER;
         } else if byte.is_ascii_alphanumeric() || byte >= 0x80 {
             class |= WORD | ATOM;
+        }
+        if byte == GLUED_BYTE {
+            class |= GLUED;
         }
         if matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-') {
             class |= ATOM;
@@ -72,7 +80,8 @@ pub(super) static CLASS: [u16; 256] = {
 };
 
 /// The text as the scanner reads it: byte for byte the same, except that each byte of a character beyond ASCII which is
-/// no letter and no digit is of the class [`OTHER`]. Places in the one are places in the other.
+/// no letter and no digit is of the class [`OTHER`], and of a letter that may end a word anywhere of [`GLUED`]. Places in
+/// the one are places in the other.
 pub(super) fn seen(text: &str) -> Cow<'_, [u8]> {
     let mut seen = Cow::Borrowed(text.as_bytes());
     if text.is_ascii() {
@@ -81,9 +90,13 @@ pub(super) fn seen(text: &str) -> Cow<'_, [u8]> {
     let mut in_word = false;
     for (at, character) in text.char_indices() {
         in_word = character.is_alphanumeric() || (in_word && is_accent(character));
-        if !in_word && !character.is_ascii() {
-            seen.to_mut()[at..at + character.len_utf8()].fill(OTHER_BYTE);
-        }
+        let as_byte = match in_word {
+            _ if character.is_ascii() => continue,
+            false => OTHER_BYTE,
+            true if is_glued(character) => GLUED_BYTE,
+            true => continue,
+        };
+        seen.to_mut()[at..at + character.len_utf8()].fill(as_byte);
     }
     seen
 }
@@ -98,6 +111,23 @@ fn is_accent(character: char) -> bool {
             | '\u{1dc0}'..='\u{1dff}'
             | '\u{20d0}'..='\u{20ff}'
             | '\u{fe20}'..='\u{fe2f}'
+    )
+}
+
+/// Whether this is of a script that is written without blanks, or with endings hung on foreign words: Thai to Tibetan,
+/// Myanmar, Hangul, Khmer, kana, Han (blocks of Unicode 16).
+fn is_glued(character: char) -> bool {
+    matches!(
+        character,
+        '\u{e00}'..='\u{fff}'
+            | '\u{1000}'..='\u{109f}'
+            | '\u{1100}'..='\u{11ff}'
+            | '\u{1780}'..='\u{17ff}'
+            | '\u{3005}'..='\u{9fff}'
+            | '\u{ac00}'..='\u{d7ff}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{ff66}'..='\u{ffdc}'
+            | '\u{20000}'..='\u{3ffff}'
     )
 }
 

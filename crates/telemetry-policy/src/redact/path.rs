@@ -5,7 +5,7 @@
 //! bracket of `<>` or a bar; over a blank only where another separator follows within a few words, as in
 //! `C:\Program Files\…`. Too much is taken rather than too little.
 
-use super::bytes::{self, ATOM, BLANK, OTHER, WORD};
+use super::bytes::{self, ATOM, BLANK, GLUED, OTHER, WORD};
 use super::{Hit, Marker, Scan};
 
 /// How many words with blanks between them a path's folder may have.
@@ -22,18 +22,48 @@ pub(super) fn slash(scan: &Scan<'_>, at: usize) -> Option<Hit> {
     if at < scan.url_end || !may_begin(scan, at) {
         return None;
     }
-    let first = (at..).find(|place| scan.byte(*place) != b'/')?;
+    named(scan, at, past(scan, at, b'/')?)
+}
+
+/// The same with its slashes escaped, as JSON may have them that stands in a string (RFC 8259 §7): `\/home\/alice`.
+pub(super) fn escaped(scan: &Scan<'_>, at: usize) -> Option<Hit> {
+    if at < scan.url_end || !may_begin(scan, at) {
+        return None;
+    }
+    let mut first = at;
+    loop {
+        let slash = past(scan, first, b'\\')?;
+        if slash == first || scan.byte(slash) != b'/' {
+            break;
+        }
+        first = past(scan, slash, b'/')?;
+    }
+    (first > at).then(|| named(scan, at, first)).flatten()
+}
+
+/// The path from `at` on, if that is a name which begins at `first`.
+fn named(scan: &Scan<'_>, at: usize, first: usize) -> Option<Hit> {
     let name = bytes::run(scan.bytes, first, OTHER);
     let named = scan.is(name, ATOM) || matches!(scan.byte(name), b'$' | b'@');
     if !named || !(name..name + NAME_WITHIN).any(|place| scan.is(place, WORD)) {
         return None;
     }
+    // Behind a letter that needs no blank behind it: `读/写` are two words, `见/home/bob` is not.
+    let glued = bytes::is(scan.before(at), GLUED);
+    if glued && scan.is(first, GLUED) {
+        return None;
+    }
     let end = end(scan, at, first, b'/');
     // `</p>` closes a tag.
-    if scan.before(at) == b'<' && !scan.bytes[first..end].contains(&b'/') {
+    if (glued || scan.before(at) == b'<') && !scan.bytes[first..end].contains(&b'/') {
         return None;
     }
     hit(at, end)
+}
+
+/// The first place from `at` on where another byte stands.
+fn past(scan: &Scan<'_>, at: usize, byte: u8) -> Option<usize> {
+    (at..).find(|place| scan.byte(*place) != byte)
 }
 
 /// A path on a drive: `C:\…`, `C:/…`.
@@ -49,7 +79,7 @@ pub(super) fn drive(scan: &Scan<'_>, start: usize, colon: usize) -> Option<Hit> 
     };
     // `-IC:\include` is an option and its value.
     let option = letter >= start + 2 && before.is_ascii_alphabetic() && scan.byte(letter - 2) == b'-';
-    if bytes::is(before, WORD) && !option {
+    if bytes::is(before, WORD) && !bytes::is(before, GLUED) && !option {
         return None;
     }
     hit(letter, end(scan, letter, colon + 2, scan.byte(colon + 1)))
@@ -57,10 +87,10 @@ pub(super) fn drive(scan: &Scan<'_>, start: usize, colon: usize) -> Option<Hit> 
 
 /// A share: `\\server\share`, `\\?\C:\…`, however often the backslashes were escaped.
 pub(super) fn share(scan: &Scan<'_>, at: usize) -> Option<Hit> {
-    if bytes::is(scan.before(at), ATOM) || matches!(scan.before(at), b'\\' | b'/') || at == scan.fresh {
+    if scan.atom_before(at) || matches!(scan.before(at), b'\\' | b'/') || at == scan.fresh {
         return None;
     }
-    let first = (at..).find(|place| scan.byte(*place) != b'\\')?;
+    let first = past(scan, at, b'\\')?;
     if first - at < 2 || !(scan.is(first, ATOM | OTHER) || scan.byte(first) == b'?') {
         return None;
     }
@@ -74,7 +104,7 @@ pub(super) fn share(scan: &Scan<'_>, at: usize) -> Option<Hit> {
 
 /// A path under a home directory that the shell knows: `~/…`, `~alice/…`.
 pub(super) fn tilde(scan: &Scan<'_>, at: usize) -> Option<Hit> {
-    if bytes::is(scan.before(at), ATOM) || at == scan.fresh {
+    if scan.atom_before(at) || at == scan.fresh {
         return None;
     }
     let slash = bytes::run(scan.bytes, at + 1, ATOM | OTHER);
@@ -94,7 +124,7 @@ fn hit(start: usize, end: usize) -> Option<Hit> {
 /// Whether a slash here can begin a path: not in `and/or`, `./x`, `**/x`, `)/2`, nor behind another slash or a marker.
 fn may_begin(scan: &Scan<'_>, at: usize) -> bool {
     let before = scan.before(at);
-    if bytes::is(before, ATOM) {
+    if scan.atom_before(at) {
         // `-I/usr/include`, `-L/home/…`: one letter after one dash.
         return before.is_ascii_alphabetic() && at >= 2 && scan.byte(at - 2) == b'-' && {
             at == 2 || !scan.is(at - 3, ATOM)

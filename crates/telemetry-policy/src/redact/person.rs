@@ -1,6 +1,6 @@
 //! Who a string may be about: names and home directories that the caller knows.
 
-use super::bytes::{self, HEX, WORD};
+use super::bytes::{HEX, WORD};
 use super::{Hit, Marker, Scan, secret, table};
 
 /// Shorter names are not looked for: they are words of every language, and would hide more than they protect.
@@ -132,7 +132,7 @@ pub(super) fn escaped(scan: &Scan<'_>, at: usize) -> Option<Hit> {
 
 /// A name of the subject's as whole words: no letter or digit before or after it. (`alice_2024` has one, `malice` not.)
 pub(super) fn user(scan: &Scan<'_>, at: usize) -> Option<Hit> {
-    if bytes::is(scan.before(at), WORD) {
+    if scan.word_before(at) {
         return None;
     }
     name_at(scan, at)
@@ -149,7 +149,7 @@ fn name_at(scan: &Scan<'_>, at: usize) -> Option<Hit> {
         .filter(|name| {
             rest.len() >= name.len()
                 && rest[..name.len()].eq_ignore_ascii_case(name)
-                && !scan.is(at + name.len(), WORD)
+                && !scan.word_at(at + name.len())
         })
         .map(|name| name.len())
         .max()

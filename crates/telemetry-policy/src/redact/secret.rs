@@ -80,7 +80,7 @@ pub(super) fn key(scan: &mut Scan<'_>, at: usize) -> Option<Hit> {
     if text.len() < SHORTEST || text[1] >= 0x80 || SECOND[usize::from(text[0])] >> text[1] & 1 == 0 {
         return None;
     }
-    if bytes::is(scan.before(at), WORD) {
+    if scan.word_before(at) {
         return None;
     }
     if text.starts_with(JWT) {
@@ -112,7 +112,7 @@ pub(super) fn key(scan: &mut Scan<'_>, at: usize) -> Option<Hit> {
             while fits(end) {
                 end += 1;
             }
-        } else if scan.is(end, WORD) {
+        } else if scan.word_at(end) {
             return None;
         }
         Some(secret(at, rest_of_key(scan, end)))
@@ -206,7 +206,7 @@ fn header(scan: &Scan<'_>, from: usize) -> Option<Hit> {
     let plain = value
         .iter()
         .all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'.' | b'/'));
-    (value.len() >= BEARER && !plain && !scan.is(end, WORD)).then(|| secret(from, end))
+    (value.len() >= BEARER && !plain && !scan.word_at(end)).then(|| secret(from, end))
 }
 
 /// The value of a name of [`table::ASSIGNED`]: `password=…`, `"token": "…"`, `Pwd = …;`.

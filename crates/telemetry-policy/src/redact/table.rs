@@ -5,6 +5,7 @@
 //! | home directory of the subject, anywhere | `<path>` | the caller |
 //! | name of the subject, as whole words of four characters and more | `<user>` | the caller |
 //! | absolute Unix path, `~/…`, `~name/…` | `<path>` | POSIX.1-2017 §3.2, §2.6.1 |
+//! | the same with escaped slashes, in JSON within a string | `<path>` | RFC 8259 §7 |
 //! | absolute Windows path, share | `<path>` | Microsoft, "Naming Files, Paths, and Namespaces" |
 //! | `file:` URL, URL without a host | `<path>` | RFC 8089; SQLAlchemy, "Database URLs" |
 //! | URL with credentials, query, or assigned fragment or parameters | `<url>` | RFC 3986 §3.2.1, §3.4; RFC 6749 §4.2.2 |
