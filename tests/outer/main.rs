@@ -30,6 +30,7 @@ mod ctl;
 mod erased;
 #[cfg(target_os = "linux")]
 mod gate;
+mod manifests;
 mod notices;
 #[cfg(target_os = "linux")]
 mod opt_out_system;
@@ -50,6 +51,7 @@ mod life;
 #[cfg(target_os = "linux")]
 mod on_demand;
 mod spool;
+mod state_files;
 
 #[cfg(target_os = "linux")]
 mod system;

@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
+use telemetry_policy::gather::{Found, Look as _};
 use telemetry_protocol::spool::{DIRECTORY, tool_of_event};
 use uuid::Uuid;
 
 use crate::clock;
+use crate::files::RealFiles;
 
 pub(crate) use self::listed::listed;
 
@@ -66,7 +68,7 @@ impl Spool {
         self.make_room(line.len() as u64)?;
         if let Some(manifest) = manifest {
             let path = self.directory.join(format!("{tool}.toml"));
-            if !fs::read_to_string(&path).is_ok_and(|known| known == manifest) {
+            if !matches!(RealFiles.look(&path), Found::File(known) if known == manifest) {
                 self.write(clock::new_id(), manifest.as_bytes(), &path)?;
             }
         }
@@ -199,4 +201,26 @@ fn made_ms(name: &str) -> Option<u64> {
         .ok()
         .filter(|id| id.get_version_num() == 7)?;
     Some(u64::try_from(id.as_u128() >> 80).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_where_the_tools_manifest_should_be_is_not_waited_for_and_goes() {
+        let home = tempfile::tempdir().unwrap();
+        let spool = Spool::of(home.path());
+        let append = || spool.append("t", clock::new_id(), b"{}\n", Some("name = \"t\"\n"));
+        append().unwrap();
+        let manifest = home.path().join(DIRECTORY).join("t.toml");
+        fs::remove_file(&manifest).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(&manifest)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        append().unwrap();
+        assert_eq!(fs::read_to_string(&manifest).unwrap(), "name = \"t\"\n");
+    }
 }

@@ -114,7 +114,7 @@ fn spawn(program: &Path, state: &Path, surroundings: &Surroundings) -> io::Resul
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
         .open(state.join(LOCK))?;
     // Held by somebody: he is at it.
     lock.try_lock().map_err(io::Error::from)?;

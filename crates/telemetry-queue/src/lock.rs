@@ -34,7 +34,7 @@ pub(crate) fn take(directory: &Path) -> Result<Lock, QueueError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default())
+        .custom_flags(i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default())
         .open(&path)
         .map_err(|error| QueueError::io(format!("cannot open {}", path.display()), error))?;
     match file.try_lock() {

@@ -35,7 +35,15 @@ impl Reserve {
     /// What an earlier owner of the directory has kept.
     pub(crate) fn new(directory: &Path) -> Self {
         let path = directory.join(NAME);
-        let held = fs::symlink_metadata(&path).map_or(0, |file| file.len());
+        let held = match fs::symlink_metadata(&path) {
+            Ok(file) if file.is_file() => file.len(),
+            // What is no file keeps no room (and a pipe would be waited for).
+            Ok(_) => {
+                let _ = fs::remove_file(&path);
+                0
+            }
+            Err(_) => 0,
+        };
         Self {
             path,
             held,

@@ -132,6 +132,23 @@ impl Daemon {
         request: &Value,
         mut each: impl FnMut(Line) -> Result<(), Failure>,
     ) -> Result<u64, Failure> {
+        let mut count = 0;
+        self.list_to_end(request, |line| {
+            count += 1;
+            each(line)
+        })?;
+        Ok(count)
+    }
+
+    /// The same; answers the `end`.
+    ///
+    /// # Errors
+    /// As [`Daemon::list`].
+    pub(crate) fn list_to_end(
+        &mut self,
+        request: &Value,
+        mut each: impl FnMut(Line) -> Result<(), Failure>,
+    ) -> Result<Line, Failure> {
         let what = request
             .get("op")
             .and_then(Value::as_str)
@@ -139,16 +156,13 @@ impl Daemon {
             .to_owned();
         self.send(format!("{request}\n").as_bytes(), PATIENCE)
             .map_err(|error| self.broken(&what, &error))?;
-        let mut count = 0;
         loop {
             let line = self
                 .receive(PATIENCE)
                 .map_err(|error| self.broken(&what, &error))?;
             if line.value.contains_key("ok") {
-                accepted(line)?;
-                return Ok(count);
+                return accepted(line);
             }
-            count += 1;
             each(line)?;
         }
     }

@@ -143,7 +143,7 @@ impl Door for Ingest {
         let policy = self.policy(peer.uid);
         let denied = denied(peer, &policy, &lines.tool);
         if lines.shows_notice && denied.is_none() {
-            self.shown(peer.uid, &lines.tool, &policy);
+            self.shown(peer.uid, &lines, &policy);
         }
         let who = ingest::Peer {
             uid: peer.uid,
@@ -155,10 +155,16 @@ impl Door for Ingest {
 }
 
 impl Ingest {
-    /// The admin's word is that whatever sends with this key shows the tool's notice.
-    fn shown(&self, uid: u32, tool: &str, policy: &Policy) {
+    /// The admin's word is that whatever sends with this key shows the tool's notice. A request that will be refused is
+    /// nobody's who does.
+    fn shown(&self, uid: u32, lines: &Lines, policy: &Policy) {
+        let tool = &lines.tool;
         let missing = policy.tool(tool).is_some_and(|known| known.notice_missing);
-        if missing && let Err(error) = self.shared.consent.notice_shown(uid, tool) {
+        let proper = || ingest::all_may_be_taken(policy, &self.shared.settings.borrow().limits, &lines.lines);
+        if missing
+            && proper()
+            && let Err(error) = self.shared.consent.notice_shown(uid, tool)
+        {
             debug!(tool, error, "that a notice was shown cannot be kept");
         }
     }

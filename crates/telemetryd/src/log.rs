@@ -1,9 +1,8 @@
 //! The log: to stderr (as the journal takes it, where stderr is the journal), or in the background to a file that never grows past 1 MiB. Never an event's
 //! content, never a credential.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -94,11 +93,7 @@ struct Bounded {
 
 impl Bounded {
     fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)?;
+        let file = crate::files::append(path)?;
         Ok(Self {
             path: path.to_owned(),
             file,

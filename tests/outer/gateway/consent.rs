@@ -60,8 +60,6 @@ fn do_not_track_in_the_environment_of_the_peers_process_stores_nothing() {
         "name = \"demo\"\nconsent = \"opt-out\"\nevents = \"any\"\n\
          opt_out_env = [{ name = \"DEMO_TELEMETRY\", unless = [\"true\"] }]\n",
     );
-    // Edited where it is, it is read a moment later; a reload reads it at once.
-    gate.daemon.ctl().run(["reload"]).expect_code(0);
     for (variables, stored) in [
         (&[][..], true),
         (&[("DO_NOT_TRACK", "1")], false),
@@ -153,7 +151,7 @@ fn a_key_whose_sender_shows_the_notice_has_it_shown_and_another_key_has_not() {
     let home = home();
     home.write_manifest(
         "demo",
-        "name = \"demo\"\nconsent = \"opt-out\"\nevents = \"any\"\nnotice = \"We count.\"\nnotice_required = true\n",
+        "name = \"demo\"\nconsent = \"opt-out\"\nevents.Ran.properties = \"any\"\nnotice = \"We count.\"\nnotice_required = true\n",
     );
     let keys = "keys = { silent = \"demo\", shows = { tool = \"demo\", notice = \"tool\" } }";
     let config = format!(
@@ -174,6 +172,23 @@ fn a_key_whose_sender_shows_the_notice_has_it_shown_and_another_key_has_not() {
     };
     assert_eq!(gate.ask(&with("silent")).status, 200);
     assert_eq!(gate.queued(), 0, "nobody was told");
+    // What would be refused is not of the tool that shows it.
+    let alone = |event: Value| json!({"event": event, "userId": "u", "writeKey": "shows"});
+    let beside = json!({"writeKey": "shows", "batch": [
+        {"type": "track", "event": "Ran", "userId": "u"}, {"type": "track", "event": "Walked", "userId": "u"},
+    ]});
+    for (path, body) in [
+        ("/v1/track", alone(json!("Walked"))),
+        ("/v1/track", alone(json!("x".repeat(300)))),
+        ("/v1/track", alone(json!(7))),
+        ("/v1/batch", beside),
+    ] {
+        gate.ask(&Request::post(path, &body));
+        assert_eq!(gate.queued(), 0, "{body}");
+    }
+    assert!(!gate.home.state_dir().join("noticed/demo").exists());
+    gate.ask(&with("silent"));
+    assert_eq!(gate.queued(), 0, "still nobody was told");
     assert_eq!(gate.ask(&with("shows")).status, 200);
     assert_eq!(gate.queued(), 1);
     assert!(!KEYS.contains("silent"));

@@ -63,8 +63,6 @@ fn of_identify_page_and_screen_only_what_the_manifest_lists_is_taken() {
         "demo",
         "name = \"demo\"\nconsent = \"opt-out\"\n[events.Ran]\n[events.page]\nproperties.name = \"string\"\n",
     );
-    // Edited where it is, it is read a moment later; a reload reads it at once.
-    gate.daemon.ctl().run(["reload"]).expect_code(0);
     let calls = json!([
         {"type": "identify", "userId": "u", "traits": {"email": "alice@example.org"}},
         {"type": "page", "userId": "u", "name": "Home", "properties": {"url": "/secret"}},

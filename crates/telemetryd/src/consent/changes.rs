@@ -2,9 +2,7 @@
 //! person, bounded (I6, I13); what is shown of it, `telemetry_protocol::consent_log` says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -96,7 +94,7 @@ pub(super) struct Changes {
 impl Changes {
     /// What the last daemon saw, where one kept it.
     pub(super) fn read(log: PathBuf, file: PathBuf) -> Self {
-        let seen: Option<Seen> = std::fs::read(&file)
+        let seen: Option<Seen> = crate::files::read(&file)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Self {
@@ -172,7 +170,7 @@ impl Changes {
 
     /// The changes so far, oldest first.
     pub(super) fn all(&self) -> Vec<Change> {
-        std::fs::read_to_string(&self.log).map_or_else(|_| Vec::new(), |text| consent_log::read(&text))
+        crate::files::text(&self.log).map_or_else(|_| Vec::new(), |text| consent_log::read(&text))
     }
 
     fn append(&self, lines: &[String]) {
@@ -230,7 +228,7 @@ fn append(log: &Path, lines: &[String]) -> io::Result<()> {
     let full = std::fs::metadata(log).is_ok_and(|found| found.len() > MAX_BYTES);
     let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
     if full {
-        let old = std::fs::read_to_string(log)?;
+        let old = crate::files::text(log)?;
         let half = old.len() / 2;
         let half = (half..old.len())
             .find(|at| old.is_char_boundary(*at))
@@ -244,7 +242,7 @@ fn append(log: &Path, lines: &[String]) -> io::Result<()> {
     if !log.exists() {
         return crate::files::replace(log, text.as_bytes());
     }
-    let mut file = OpenOptions::new().append(true).mode(0o600).open(log)?;
+    let mut file = crate::files::append(log)?;
     file.write_all(text.as_bytes())?;
     file.sync_data()
 }

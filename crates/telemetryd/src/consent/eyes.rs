@@ -50,7 +50,8 @@ impl Look for Eyes {
         if metadata.len() > MAX_BYTES {
             return Found::Unreadable(format!("is larger than {MAX_BYTES} bytes"));
         }
-        match std::fs::read_to_string(path) {
+        // What it became since is told by the file that was opened.
+        match crate::files::text(path) {
             Ok(text) => Found::File(text),
             Err(e) => Found::Unreadable(e.to_string()),
         }

@@ -11,7 +11,7 @@ use super::PEOPLE;
 use super::changes::How;
 use super::manifests::{self, ManifestProblem};
 use super::person::{Common, Person};
-use super::stamp::Stamp;
+use super::stamp::{Shelf, Stamp};
 use super::watcher::Watch;
 use crate::config::{Checked, Places, Unregistered};
 
@@ -20,8 +20,8 @@ pub(super) struct Inner {
     pub(super) stamps: Vec<Stamp>,
     /// The tools' own user-wide files, in which a user's daemon finds answers too.
     pub(super) user_files: Vec<PathBuf>,
-    /// Of the directories that hold manifests: a file that came or went shows there.
-    pub(super) manifest_stamps: Vec<Stamp>,
+    /// The manifests that were read.
+    pub(super) shelf: Shelf,
     pub(super) common: Common,
     pub(super) problems: Vec<ManifestProblem>,
     pub(super) people: BTreeMap<u32, Person>,
@@ -36,7 +36,8 @@ pub(super) struct Inner {
 impl Inner {
     /// Reads the manifests anew. One with a mistake in it stays what it was before the mistake.
     pub(super) fn read_manifests(&mut self, places: &Places) {
-        let (mut manifests, problems) = manifests::load(places);
+        self.shelf = Shelf::look(places);
+        let (mut manifests, problems) = manifests::read_all(&self.shelf.files);
         if problems != self.problems {
             manifests::report(&problems);
         }

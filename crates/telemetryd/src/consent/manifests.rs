@@ -25,6 +25,14 @@ pub struct ManifestProblem {
     pub message: String,
 }
 
+impl ManifestProblem {
+    /// Whether the file should be the manifest of `tool`, by its name.
+    #[must_use]
+    pub fn is_about(&self, tool: &str) -> bool {
+        self.file.file_stem().is_some_and(|stem| stem == tool)
+    }
+}
+
 impl std::fmt::Display for ManifestProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
@@ -60,38 +68,54 @@ impl Registration {
     }
 }
 
+/// A file that should be a manifest, and who put it there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    origin: Origin,
+}
+
 /// Reads all places. A file with a mistake disturbs no other tool; its own tool (by the file's name) then
 /// has no manifest at all, rather than one from a lower place.
 #[must_use]
 pub fn load(places: &Places) -> (BTreeMap<String, Registered>, Vec<ManifestProblem>) {
-    let mut manifests = BTreeMap::new();
-    let mut broken = BTreeSet::new();
-    let mut problems = Vec::new();
+    read_all(&files(places))
+}
+
+/// What is in all places, in the order in which they count.
+pub(super) fn files(places: &Places) -> Vec<File> {
     let origins = [Origin::Admin, Origin::Package, Origin::User];
     let own = registered_dir(places);
     let installed = places.manifests.iter().zip(origins);
-    for (directory, origin) in installed.chain(own.iter().map(|own| (own, Origin::Registered))) {
-        for file in toml_files(directory) {
-            let stem = file
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            match read(&file) {
-                Ok(manifest) => {
-                    if !broken.contains(&manifest.name) {
-                        let source = file.display().to_string();
-                        manifests.entry(manifest.name.clone()).or_insert(Registered {
-                            manifest,
-                            origin,
-                            source,
-                        });
-                    }
+    let directories = installed.chain(own.iter().map(|own| (own, Origin::Registered)));
+    directories
+        .flat_map(|(directory, origin)| {
+            let files = toml_files(directory).into_iter();
+            files.map(move |path| File { path, origin })
+        })
+        .collect()
+}
+
+/// Reads these files, as [`load`] does.
+pub(super) fn read_all(files: &[File]) -> (BTreeMap<String, Registered>, Vec<ManifestProblem>) {
+    let mut manifests = BTreeMap::new();
+    let mut broken = BTreeSet::new();
+    let mut problems = Vec::new();
+    for File { path, origin } in files {
+        match read(path) {
+            Ok(manifest) => {
+                if !broken.contains(&manifest.name) {
+                    manifests.entry(manifest.name.clone()).or_insert(Registered {
+                        manifest,
+                        origin: *origin,
+                        source: path.display().to_string(),
+                    });
                 }
-                Err(mistakes) => {
-                    broken.insert(stem);
-                    problems.extend(mistakes);
-                }
+            }
+            Err(mistakes) => {
+                let stem = path.file_stem().unwrap_or_default();
+                broken.insert(stem.to_string_lossy().into_owned());
+                problems.extend(mistakes);
             }
         }
     }

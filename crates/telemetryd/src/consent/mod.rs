@@ -37,7 +37,7 @@ use self::manifests::ManifestProblem;
 use self::person::{Common, Files, Person, everything_off};
 pub use self::policies::Policies;
 use self::policies::person_of;
-use self::stamp::{Stamp, manifest_stamps, stamps};
+use self::stamp::{Shelf, Stamp, stamps};
 use crate::clock::Clock;
 use crate::config::{Checked, Mode, Places};
 
@@ -89,7 +89,7 @@ impl Consent {
         let mut inner = Inner {
             stamps: Vec::new(),
             user_files: Vec::new(),
-            manifest_stamps: manifest_stamps(&places),
+            shelf: Shelf::default(),
             common: Common {
                 variables: Arc::clone(variables),
                 home,
@@ -131,6 +131,7 @@ impl Consent {
                 let person = Person::meet(Files::of(&consent.places, uid), &inner.common, &known);
                 inner.people.insert(uid, person);
             }
+            consent.publish(&inner);
         }
         consent
     }
@@ -143,15 +144,13 @@ impl Consent {
 
     fn looked_at(&self, uid: u32, how: How) -> Arc<Policy> {
         let uid = person_of(self.places.mode, uid);
-        let manifest_stamps = manifest_stamps(&self.places);
         let files = Files::of(&self.places, uid);
         let own = Stamp::of(&files.consent);
         let mut inner = self.lock();
         let inner = &mut *inner;
-        let mut changed = inner.manifest_stamps != manifest_stamps;
+        let mut changed = !inner.shelf.is_current(&self.places);
         if changed {
             inner.now(self.now(), How::Manifest);
-            inner.manifest_stamps = manifest_stamps;
             inner.read_manifests(&self.places);
         }
         let stamps = stamps(&self.places, &inner.user_files);
@@ -234,7 +233,6 @@ impl Consent {
     fn read_again(&self) {
         let mut inner = self.lock();
         inner.now(self.now(), How::File);
-        inner.manifest_stamps = manifest_stamps(&self.places);
         inner.read_manifests(&self.places);
         self.look_at_all(&mut inner);
     }
@@ -259,8 +257,8 @@ impl Consent {
     /// # Errors
     /// Every mistake in a manifest; then everything stays as it was.
     pub fn reload(&self, checked: &Checked) -> Result<(), Vec<ManifestProblem>> {
-        let manifest_stamps = manifest_stamps(&self.places);
-        let (manifests, problems) = manifests::load(&self.places);
+        let shelf = Shelf::look(&self.places);
+        let (manifests, problems) = manifests::read_all(&shelf.files);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -268,7 +266,7 @@ impl Consent {
         inner.now(self.now(), How::Manifest);
         inner.take_config(checked);
         inner.take_manifests(manifests, problems);
-        inner.manifest_stamps = manifest_stamps;
+        inner.shelf = shelf;
         self.look_at_all(&mut inner);
         Ok(())
     }
@@ -329,7 +327,6 @@ impl Consent {
         let done = manifests::register(&self.places.state, &inner.common.manifests, name, text)?;
         if done == manifests::Registration::Registered {
             inner.now(self.now(), How::Manifest);
-            inner.manifest_stamps = manifest_stamps(&self.places);
             inner.read_manifests(&self.places);
             inner.renew();
             self.publish(&inner);
@@ -357,7 +354,7 @@ impl Consent {
         self.say(before.as_ref(), inner.common.machine.denies_everything(), true);
     }
 
-    /// The policies of everybody who is at hand, from the opening on (a change of one is published, none before).
+    /// The policies of everybody who is at hand.
     #[must_use]
     pub fn everybody(&self) -> Vec<(u32, Arc<Policy>)> {
         let inner = self.lock();

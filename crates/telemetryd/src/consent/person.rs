@@ -305,7 +305,7 @@ impl Person {
 /// # Errors
 /// When the file cannot be read as TOML or written; it is then as it was.
 pub(super) fn edit(path: &Path, tool: Option<&str>, word: Option<bool>) -> Result<(), String> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match crate::files::text(path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
         Err(e) => return Err(format!("cannot read {}: {e}", path.display())),

@@ -22,7 +22,9 @@ pub(super) struct Projects {
 impl Projects {
     /// The key, where one was made.
     pub(super) fn read(file: PathBuf) -> Self {
-        let secret = std::fs::read(&file).ok().and_then(|bytes| bytes.try_into().ok());
+        let secret = crate::files::read(&file)
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok());
         Self { file, secret }
     }
 

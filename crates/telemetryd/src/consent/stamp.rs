@@ -70,7 +70,30 @@ pub(super) fn stamps(places: &Places, user_files: &[PathBuf]) -> Vec<Stamp> {
     stamps
 }
 
-/// The directories of manifests as they are now.
-pub(super) fn manifest_stamps(places: &Places) -> Vec<Stamp> {
-    manifest_paths(places).map(|path| Stamp::of(&path)).collect()
+/// The manifests that there were at a look.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    pub(super) files: Vec<manifests::File>,
+    stamps: Vec<Stamp>,
+}
+
+impl Shelf {
+    /// As it is now. First the stamps and then the reading: what changes between them shows at the next look.
+    pub(super) fn look(places: &Places) -> Self {
+        // First the directories and then what is in them, for the same reason.
+        let mut stamps: Vec<Stamp> = directories(places).collect();
+        let files = manifests::files(places);
+        stamps.extend(files.iter().map(|file| Stamp::of(&file.path)));
+        Self { files, stamps }
+    }
+
+    /// Whether nothing came, went or was edited since. What is edited in its place shows in its own file alone.
+    pub(super) fn is_current(&self, places: &Places) -> bool {
+        let files = self.files.iter().map(|file| Stamp::of(&file.path));
+        directories(places).chain(files).eq(self.stamps.iter().copied())
+    }
+}
+
+fn directories(places: &Places) -> impl Iterator<Item = Stamp> {
+    manifest_paths(places).map(|path| Stamp::of(&path))
 }

@@ -58,12 +58,13 @@ impl ReloadRefused {
     fn problems(&self) -> Value {
         match self {
             Self::Settings(problems) => json!(problems),
-            Self::Manifests(problems) => problems
-                .iter()
-                .map(|p| json!({ "file": p.file.display().to_string(), "line": p.line, "key": null, "message": p.message }))
-                .collect(),
+            Self::Manifests(problems) => problems.iter().map(manifest_problem).collect(),
         }
     }
+}
+
+fn manifest_problem(p: &ManifestProblem) -> Value {
+    json!({ "file": p.file.display().to_string(), "line": p.line, "key": null, "message": p.message })
 }
 
 impl std::fmt::Display for ReloadRefused {

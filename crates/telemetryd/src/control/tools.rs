@@ -6,25 +6,30 @@ use telemetry_policy::manifest::events::{Event, Events, Properties};
 use telemetry_policy::manifest::terms::Privacy;
 use telemetry_protocol::consent::ToolDefault;
 
-use super::{Service, end};
+use super::{Service, end, manifest_problem};
 use crate::ingest::{Answers, Ended};
 
 impl Service {
     pub(super) async fn tools(&self, tool: Option<&str>, uid: u32, out: &mut Answers) -> Result<(), Ended> {
         let policy = self.consent.of(uid);
+        let problems = self.consent.problems();
         if let Some(name) = tool {
             let mut line = described(&policy, name);
             line["ok"] = true.into();
             // Its very text, so that it can be read, checked and compared by whoever asks.
             line["text"] = policy.manifest(name).map(|r| r.manifest.text.clone()).into();
             line["agreed"] = agreed(&policy, name).into();
+            let own = problems.iter().filter(|problem| problem.is_about(name));
+            line["problems"] = own.map(manifest_problem).collect();
             return out.line(&line).await;
         }
         let names: Vec<&str> = policy.tools().map(|(name, _)| name).collect();
         for name in &names {
             out.line(&described(&policy, name)).await?;
         }
-        out.line(&end(names.len() as u64)).await
+        let mut end = end(names.len() as u64);
+        end["problems"] = problems.iter().map(manifest_problem).collect();
+        out.line(&end).await
     }
 }
 

@@ -207,7 +207,7 @@ fn machine() -> String {
     let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
         .into_iter()
         .find_map(|path| {
-            std::fs::read_to_string(path)
+            crate::files::text(Path::new(path))
                 .ok()
                 .filter(|id| id.trim().len() == 32)
         });

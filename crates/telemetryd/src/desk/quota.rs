@@ -48,7 +48,7 @@ impl Quotas {
         for book in books {
             *accepted.entry(key(book.lane.uid, &book.lane.tool)).or_default() += book.accepted;
         }
-        let mut days: Days = std::fs::read(&file)
+        let mut days: Days = crate::files::read(&file)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();

@@ -42,7 +42,7 @@ pub(super) struct Kept {
 
 /// What a file keeps. What cannot be read is made anew: an id that nobody knows any more harms nobody.
 pub(super) fn read(path: &Path) -> BTreeMap<String, Held> {
-    let kept: BTreeMap<String, Kept> = std::fs::read(path)
+    let kept: BTreeMap<String, Kept> = crate::files::read(path)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();

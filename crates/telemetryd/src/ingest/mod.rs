@@ -34,7 +34,7 @@ use self::door::Door;
 use self::ids::Ids;
 use self::pace::Pace;
 use self::rate::Rates;
-pub use self::request::{NotTaken, request};
+pub use self::request::{NotTaken, all_may_be_taken, request};
 use self::users::{Most, Seat, Users};
 use crate::clock::Clock;
 use crate::config::Checked;

@@ -4,8 +4,11 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use telemetry_policy::Policy;
 use telemetry_protocol::answer::EventAnswer;
 use telemetry_protocol::consent::Claim;
+use telemetry_protocol::event::Event;
+use telemetry_protocol::json;
 use telemetry_protocol::reason::ErrorCode;
 use telemetry_queue::Ticket;
 
@@ -14,6 +17,7 @@ use super::intake::{Intake, Reading, Slot};
 use super::outcome::Told;
 use super::users::{PACE, TURN_BYTES};
 use super::{Crowd, Peer, Shared, seat};
+use crate::config::Limits;
 
 /// Why nothing of a request was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +108,23 @@ pub async fn request(
         tokio::time::sleep(PACE.saturating_mul(turns.saturating_add(1))).await;
     }
     wrong.map_or(Ok(()), Err)
+}
+
+/// Whether every line is an event that this policy knows and lists, so that only consent, or want of room, can be in
+/// its way.
+#[must_use]
+pub fn all_may_be_taken(policy: &Policy, limits: &Limits, lines: &[Vec<u8>]) -> bool {
+    let mut members = Vec::new();
+    lines.iter().all(|line| {
+        if line.len() > limits.max_event_bytes {
+            return false;
+        }
+        let Ok(object) = json::scan(line, limits.max_depth, &mut members) else {
+            return false;
+        };
+        let event = Event::parse(&object);
+        object.get("op").is_none() && event.is_ok_and(|event| policy.lists(event.tool, &event.event))
+    })
 }
 
 fn refused(line: usize, answer: &EventAnswer) -> Option<NotTaken> {

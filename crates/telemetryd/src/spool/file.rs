@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 use serde_json::json;
+use telemetry_policy::Manifest;
 use telemetry_protocol::event::Event;
 use telemetry_protocol::json;
 use telemetry_protocol::limits::{MAX_DEPTH, is_tool_name};
@@ -112,7 +113,7 @@ pub(super) fn read(directory: &Path, name: &Name, uid: u32, most: usize) -> Resu
         .map_err(|_| Bad("it cannot be read"))?;
     match name {
         Name::Event { id, tool } => event(bytes, *id, tool, most),
-        Name::Manifest { .. } => manifest(&bytes, most),
+        Name::Manifest { tool } => manifest(&bytes, tool, most),
         Name::Count { .. } => Err(Bad("it is no event")),
     }
 }
@@ -135,8 +136,12 @@ fn event(line: Vec<u8>, id: Uuid, tool: &str, most: usize) -> Result<Waiting, Ba
     Ok(Waiting::Line(line))
 }
 
-fn manifest(bytes: &[u8], most: usize) -> Result<Waiting, Bad> {
+fn manifest(bytes: &[u8], tool: &str, most: usize) -> Result<Waiting, Bad> {
     let text = std::str::from_utf8(bytes).map_err(|_| Bad("it is not UTF-8"))?;
+    let manifest = Manifest::parse(text).map_err(|_| Bad("it is not a manifest"))?;
+    if manifest.name != tool {
+        return Err(Bad("it is not the manifest of the tool that its name says"));
+    }
     let line = format!("{}\n", json!({ "op": "register", "manifest": text }));
     match line.len() <= most {
         true => Ok(Waiting::Line(line.into_bytes())),
@@ -227,5 +232,25 @@ mod tests {
         assert_eq!(read(home.path(), &name, uid, 1000), Ok(Waiting::Gone));
         std::os::unix::fs::symlink(home.path().join("elsewhere"), &path).unwrap();
         assert!(read(home.path(), &name, uid, 1000).is_err(), "a link");
+    }
+
+    #[test]
+    fn a_manifest_is_of_the_tool_that_its_name_says() {
+        let home = tempfile::tempdir().unwrap();
+        let uid = rustix::process::geteuid().as_raw();
+        let name = Name::parse("kedro.toml").unwrap();
+        let said = |text: &str| {
+            std::fs::write(home.path().join("kedro.toml"), text).unwrap();
+            read(home.path(), &name, uid, 1000)
+        };
+        let own = said("name = \"kedro\"\nevents = \"any\"\n");
+        assert!(matches!(own, Ok(Waiting::Line(_))), "{own:?}");
+        for bad in [
+            "name = \"dlt\"\nevents = \"any\"\n",
+            "name = \"kedro\"\neventz = \"any\"\n",
+            "",
+        ] {
+            assert!(said(bad).is_err(), "{bad}");
+        }
     }
 }

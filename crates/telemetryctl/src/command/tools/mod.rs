@@ -77,7 +77,7 @@ impl Tools {
                     return Ok(Exit::Done);
                 }
                 let mut rows = Vec::new();
-                daemon.list(&request, |line| {
+                let end = daemon.list_to_end(&request, |line| {
                     let tool = &line.value;
                     rows.push(vec![
                         plain(word(tool, "tool")),
@@ -89,6 +89,7 @@ impl Tools {
                     ]);
                     Ok(())
                 })?;
+                say_problems(&end.value, screen);
                 if rows.is_empty() {
                     screen.talk("no tool is known here: no manifest, and none that consent.toml names");
                     return Ok(Exit::Done);
@@ -105,11 +106,26 @@ impl Tools {
                 if screen.json {
                     screen.line(&answer.without("ok"))?;
                 } else {
+                    say_problems(&answer.value, screen);
                     show(&answer.value, screen)?;
                 }
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+/// Manifests that are none: their tools have none, or the one from before the mistake.
+fn say_problems(answer: &Map<String, Value>, screen: &Screen) {
+    for problem in answer
+        .get("problems")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let said = |key: &str| plain(problem.get(key).and_then(Value::as_str).unwrap_or_default());
+        let line = problem.get("line").and_then(Value::as_u64).unwrap_or_default();
+        screen.talk(&format!("error: {}:{line}: {}", said("file"), said("message")));
     }
 }
 
