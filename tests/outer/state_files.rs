@@ -88,3 +88,49 @@ fn a_pipe_in_the_place_of_any_file_of_its_own_keeps_no_daemon_waiting() {
         }
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_acknowledged_after_the_state_directory_was_deleted_arrives_and_the_daemon_ends_with_an_error() {
+    use crate::stage::{Stage, event};
+    use telemetry_testkit::sink::Script;
+
+    let mut stage = Stage::new(Script::new(), TOLD);
+    let mut said = stage.queue([event(1), event(2)]);
+    let mut tool = stage.daemon.connect();
+    fs::remove_dir_all(stage.home.state_dir()).unwrap();
+    for n in 3.. {
+        if tool.try_send_bytes(format!("{}\n", event(n)).as_bytes()).is_err() {
+            break;
+        }
+        match tool.hear(DEADLINE) {
+            telemetry_testkit::Heard::Line(answer) if answer.contains("\"queued\"") => {
+                said.push(crate::stage::id(n))
+            }
+            telemetry_testkit::Heard::Line(_) => {}
+            _ => break,
+        }
+    }
+    let exit = stage.daemon.wait(DEADLINE).expect_code(1);
+    assert!(
+        exit.stderr.contains("state/telemetryd is gone"),
+        "{}",
+        exit.stderr
+    );
+    let arrived: std::collections::BTreeSet<String> = stage
+        .endpoint
+        .events()
+        .iter()
+        .map(|event| event["id"].as_str().unwrap().to_owned())
+        .collect();
+    let lost: Vec<&String> = said.iter().filter(|id| !arrived.contains(*id)).collect();
+    assert!(
+        lost.is_empty(),
+        "acknowledged, {} of {} did not arrive",
+        lost.len(),
+        said.len()
+    );
+    // The next one begins anew.
+    stage.daemon.restart();
+    stage.queue([event(1)]);
+}

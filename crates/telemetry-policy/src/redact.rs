@@ -1,8 +1,9 @@
 //! Value rules: what no string may carry to the disk, listed by a manifest or not (I4).
 //!
-//! One scanner walks over a string from left to right. It cuts it into atoms (letters and digits of
-//! every script, `._%+-`; behind a letter of a script without blanks a word may begin) and what stands between them, and asks the rules only where one of them could begin. No rule looks back
-//! over what another one read, and none looks ahead without a bound, so that the time is linear whatever the input.
+//! One scanner walks over a string from left to right. It cuts it into atoms (letters and digits of every script,
+//! `._%+-`; behind a letter of a script without blanks another word may begin) and what stands between them, and asks
+//! the rules only where one of them could begin. No rule looks back over what another one read, and none looks ahead
+//! without a bound, so that the time is linear whatever the input.
 //! The closed list of rules, with the source of each, is [`table`]; their cases are `tests/vectors/redaction/`.
 //!
 //! What is not looked for: relative paths, names of hosts, words that merely sound private, and anything that was

@@ -173,6 +173,9 @@ async fn live(
     };
     let mut view = queue.view();
     let mut policies = consent.changes();
+    let gone = state_dir::gone(&world.places.state);
+    tokio::pin!(gone);
+    let mut lost = false;
     // Running, until somebody or something ends it.
     loop {
         let idle = *opened.borrow_and_update() == 0 && view.borrow_and_update().events == 0;
@@ -193,6 +196,11 @@ async fn live(
             Ok(()) = policies.changed() => {
                 policies.mark_unchanged();
                 keep.destinations();
+            }
+            () = &mut gone, if !lost => {
+                error!(directory = %world.places.state.display(), "the state directory is gone: sending what can be sent, and leaving");
+                lost = true;
+                ender.end(None);
             }
             () = after(idle_exit) => { info!("idle: leaving"); ender.end(Some(Duration::ZERO)); }
             ended = &mut listening => return Err(Failure::Failed(format!("the listener ended: {ended:?}"))),
@@ -234,7 +242,13 @@ async fn live(
         let _ = tokio::time::timeout(CLOSING, &mut flushing).await;
         flushing.abort();
     }
-    Ok(())
+    match lost {
+        true => Err(Failure::Failed(format!(
+            "{} is gone",
+            world.places.state.display()
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// What has reached the socket is processed for at least so long, however short the drain.

@@ -1,9 +1,12 @@
 //! Where state really goes: SQLite's locks and WAL cannot be trusted on a network file system, so there
 //! the queue moves to a local directory by itself (QUEUE.md, promise 7).
 
+mod gone;
+
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+pub use self::gone::gone;
 use crate::failure::Failure;
 
 /// The directory to use, and why it is not the one that was asked for.

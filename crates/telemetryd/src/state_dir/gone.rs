@@ -1,0 +1,163 @@
+//! Whether the state directory was taken away under the daemon. SQLite writes on into a file that has no name any more:
+//! everything would be acknowledged, and be lost with the process (I1). So the daemon is told, and ends.
+//!
+//! The kernel tells; nothing is polled, and nobody is woken while nothing happens (I11). Where there is no inotify
+//! (macOS), a deleted directory is not noticed.
+
+use std::path::Path;
+use std::time::Duration;
+
+/// The file of the queue.
+const QUEUE: &str = "queue.db";
+
+/// After something happened it is looked again so soon: a storm of changes costs little.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// So often a missing file is looked for before it counts as gone: one that was corrupt is set aside, and the next one
+/// made in its place.
+const LOOKS: u32 = 20;
+
+/// Returns when the directory, or the queue's file in it, is gone; never where that cannot be told.
+///
+/// # Cancel safety
+/// Cancel safe.
+pub async fn gone(directory: &Path) {
+    let was = place(directory);
+    if was.is_none() {
+        std::future::pending::<()>().await;
+    }
+    let mut missing = 0;
+    loop {
+        // First the watch and then the look: nothing that happens falls between them.
+        let watch = watch::over(directory, &directory.join(QUEUE));
+        if place(directory) != was {
+            return;
+        }
+        match directory.join(QUEUE).try_exists() {
+            Ok(false) if missing >= LOOKS => return,
+            Ok(false) => missing += 1,
+            _ => {
+                missing = 0;
+                watch::fired(watch).await;
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Which directory it is, whatever its name.
+fn place(directory: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(directory).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+#[cfg(target_os = "linux")]
+mod watch {
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::path::Path;
+
+    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+    use tokio::io::unix::AsyncFd;
+    use tracing::debug;
+
+    /// One use: made anew after each time it fired, and never read from.
+    pub(super) struct Watch(AsyncFd<OwnedFd>);
+
+    pub(super) fn over(directory: &Path, file: &Path) -> Option<Watch> {
+        make(directory, file)
+            .inspect_err(|error| debug!(%error, "the state directory is not watched"))
+            .ok()
+    }
+
+    fn make(directory: &Path, file: &Path) -> io::Result<Watch> {
+        let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        let goes = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+        add_watch(&inotify, directory, goes | WatchFlags::ONLYDIR)?;
+        // A file that is open is not deleted: its number of names changes.
+        let _ = add_watch(&inotify, file, goes | WatchFlags::ATTRIB);
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for types that change their descriptor; an OwnedFd never does"
+        )]
+        AsyncFd::new(inotify).map(Watch)
+    }
+
+    /// Waits until something has happened; without a watch, without end.
+    pub(super) async fn fired(watch: Option<Watch>) {
+        match watch {
+            Some(Watch(inotify)) if inotify.readable().await.is_ok() => {}
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod watch {
+    use std::path::Path;
+
+    pub(super) fn over(_: &Path, _: &Path) {}
+
+    pub(super) async fn fired((): ()) {
+        std::future::pending().await
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::task::Poll;
+
+    /// Whether it is told within a moment.
+    async fn told(directory: &Path, change: impl FnOnce()) -> bool {
+        let told = tokio::time::timeout(PAUSE * (LOOKS + 10), gone(directory));
+        tokio::pin!(told);
+        // Once, so that the watch is there.
+        let waits = std::future::poll_fn(|context| Poll::Ready(told.as_mut().poll(context).is_pending()));
+        assert!(waits.await);
+        change();
+        told.await.is_ok()
+    }
+
+    fn state() -> tempfile::TempDir {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        std::fs::create_dir(home.path().join("state")).expect("a temporary directory");
+        std::fs::write(home.path().join("state").join(QUEUE), "rows").expect("a temporary directory");
+        home
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_deleted_moved_or_replaced_is_told_and_so_is_the_queues_file() {
+        type Change = fn(&Path);
+        let changes: [Change; 4] = [
+            |state| std::fs::remove_dir_all(state).unwrap(),
+            |state| std::fs::rename(state, state.with_extension("moved")).unwrap(),
+            |state| {
+                std::fs::rename(state, state.with_extension("old")).unwrap();
+                std::fs::create_dir(state).unwrap();
+                std::fs::write(state.join(QUEUE), "other rows").unwrap();
+            },
+            |state| std::fs::remove_file(state.join(QUEUE)).unwrap(),
+        ];
+        for change in changes {
+            let home = state();
+            let state = home.path().join("state");
+            // As the daemon has it.
+            let open = std::fs::File::open(state.join(QUEUE)).unwrap();
+            assert!(told(&state, || change(&state)).await);
+            drop(open);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_set_aside_and_made_anew_is_none_of_it() {
+        let home = state();
+        let state = home.path().join("state");
+        let change = || {
+            std::fs::rename(state.join(QUEUE), state.join("queue.db.corrupt-1")).unwrap();
+            std::fs::write(state.join(QUEUE), "").unwrap();
+        };
+        assert!(!told(&state, change).await);
+    }
+}
