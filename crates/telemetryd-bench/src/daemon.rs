@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) max_wait: Option<&'static str>,
     /// For all users, at default limits.
     pub(crate) system: bool,
+    /// HTTP is taken, on a port of the daemon's choice.
+    pub(crate) gateway: bool,
 }
 
 impl Settings {
@@ -43,6 +45,7 @@ impl Settings {
             compression: "gzip",
             max_wait: None,
             system: false,
+            gateway: false,
         }
     }
 
@@ -57,9 +60,13 @@ impl Settings {
         } else {
             "[queue]\nmax_bytes = \"4GiB\"\nmax_bytes_per_tool = \"4GiB\"\n\n"
         };
+        let gateway = match self.gateway {
+            true => "[gateway]\nlisten = \"127.0.0.1:0\"\n\n",
+            false => "",
+        };
         format!(
             "[daemon]\nshutdown_drain = \"0s\"\nlog = \"warn\"\n\n\
-             {queue}[destinations.default]\nurl = \"{}\"\ncompression = \"{}\"\nretry.initial = \"50ms\"\n\
+             {gateway}{queue}[destinations.default]\nurl = \"{}\"\ncompression = \"{}\"\nretry.initial = \"50ms\"\n\
              retry.spread = \"0s\"\n{max_wait}",
             self.url, self.compression
         )

@@ -79,6 +79,8 @@ enum What {
     Kill,
     /// What one user's flood does to another's latency (root: it plays two users)
     Neighbours,
+    /// What hostile requests at the gateway do to the socket's clients (root: one of them is another user's)
+    Hostile,
 }
 
 /// A scenario.
@@ -128,7 +130,7 @@ fn story(flags: &Flags) -> Result<bool> {
     };
     let mut report = Report::new(flags.json);
     report.machine(&machine::facts(&bench.directory))?;
-    let all: [(What, Run); 9] = [
+    let all: [(What, Run); 10] = [
         (What::Limits, scenario::limits::run),
         (What::Admission, scenario::admission::run),
         (What::Throughput, scenario::throughput::run),
@@ -138,6 +140,7 @@ fn story(flags: &Flags) -> Result<bool> {
         (What::Start, scenario::start::run),
         (What::Kill, scenario::kill::run),
         (What::Neighbours, scenario::neighbours::run),
+        (What::Hostile, scenario::hostile::run),
     ];
     for (what, run) in all {
         if flags.what == What::All || flags.what == what {

@@ -17,6 +17,8 @@ pub(crate) mod kill;
 
 pub(crate) mod neighbours;
 
+pub(crate) mod hostile;
+
 use std::path::PathBuf;
 
 use anyhow::Result;

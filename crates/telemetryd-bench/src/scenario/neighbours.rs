@@ -27,7 +27,7 @@ const SOCKET: &str = "TELEMETRYD_BENCH_SOCKET";
 
 /// Two users that exist nowhere.
 const QUIET: u32 = 64_001;
-const NOISY: u32 = 64_002;
+pub(super) const NOISY: u32 = 64_002;
 
 /// As many connections as a user may have (`limits.max_connections_per_user`).
 const CONNECTIONS: usize = 64;
@@ -67,6 +67,7 @@ pub(crate) fn part() -> Option<Result<()>> {
         Some(("quiet", clients)) => quiet(&socket, clients.parse().unwrap_or(1)),
         Some(("noisy", what @ ("connecting" | "visiting"))) => connecting(&socket, what == "visiting"),
         Some(("noisy", what)) => noisy(&socket, what),
+        Some(("stranger", address)) => super::hostile::stranger(address),
         _ => Err(anyhow::anyhow!("no part {part:?}")),
     })
 }
@@ -136,10 +137,10 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 }
 
 /// A process of this program that plays a part as another user. Dropped, it is killed and reaped.
-struct Part(Child);
+pub(super) struct Part(Child);
 
 impl Part {
-    fn start(part: &str, what: &str, socket: &Path, uid: u32) -> Result<Self> {
+    pub(super) fn start(part: &str, what: &str, socket: &Path, uid: u32) -> Result<Self> {
         let child = Command::new(std::env::current_exe()?)
             .env(PART, format!("{part} {what}"))
             .env(SOCKET, socket)
