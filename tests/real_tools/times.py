@@ -5,10 +5,12 @@ table of medians:
     TELEMETRYD_BIN=target/release/telemetryd TELEMETRYCTL_BIN=target/release/telemetryctl \\
         $(cargo xtask venv real-tools tests/real_tools/requirements.txt) tests/real_tools/times.py --runs 5
 
-A silent name server needs root, for a /etc/resolv.conf that only the processes of this program see.
+The rows take turns: a machine that is busy for a while is so for all of them. A silent name server needs root, for a
+/etc/resolv.conf that only the processes of this program see.
 """
 
 import argparse
+import contextlib
 import os
 import socket
 import statistics
@@ -21,6 +23,7 @@ import tools
 from through import PATHS, Daemon
 from tools import Dlt, Evidently, Kedro, Sink
 
+TOOLS = [Kedro, Dlt, Evidently]
 OFF = {"DO_NOT_TRACK": "1", "RUNTIME__DLTHUB_TELEMETRY": "false"}
 
 
@@ -53,51 +56,59 @@ def silent_names(place):
     return ["unshare", "--mount", "sh", "-c", command, "sh"], silent
 
 
-def median(tool, endpoint, more, runs):
-    times = []
-    for _ in range(runs):
-        with tempfile.TemporaryDirectory() as place:
-            times.append(tool(place).run(endpoint, more))
-    return statistics.median(times)
+class Row:
+    """One line of the table: how the tools are started, and where each of them sends."""
+
+    def __init__(self, telemetry, vendor, where, variables=None, before=()):
+        self.telemetry, self.vendor = telemetry, vendor
+        self.where, self.variables, self.before = where, variables, list(before)
+        self.times = {tool: [] for tool in TOOLS}
+
+    def run(self, tool, ready):
+        tools.BEFORE, kept = self.before, tools.BEFORE
+        try:
+            self.times[tool].append(ready.run(self.where + PATHS[tool], self.variables))
+        finally:
+            tools.BEFORE = kept
 
 
-def rows(place, runs):
+def rows(place, stack):
+    """Every row, with what it needs standing ready for as long as `stack` does."""
     hanging = Hanging()
-    refused = f"http://127.0.0.1:{tools.free_port()}"
     names = silent_names(place)
-    with Sink(place) as sink:
-        vendors = {"well": sink.url, "refusing": refused, "hanging": hanging.url}
-        if names:
-            vendors["name server silent"] = "http://collector.example.org"
-        yield "off", "", lambda tool: median(tool, sink.url + PATHS[tool], OFF, runs)
-        for word, url in vendors.items():
-            by_name = word == "name server silent"
-
-            def direct(tool, url=url, by_name=by_name):
-                before = tools.BEFORE
-                tools.BEFORE = names[0] if by_name else []
-                try:
-                    return median(tool, url + PATHS[tool], None, runs)
-                finally:
-                    tools.BEFORE = before
-
-            yield "straight", word, direct
-        for word, url in vendors.items():
-            by_name = word == "name server silent"
-            with Daemon(Path(place) / word.replace(" ", "-"), url, before=names[0] if by_name else []) as daemon:
-                yield "telemetryd", word, lambda tool: median(tool, daemon.gateway + PATHS[tool], None, runs)
+    sink = stack.enter_context(Sink(place))
+    vendors = {"well": sink.url, "refusing": f"http://127.0.0.1:{tools.free_port()}", "hanging": hanging.url}
+    silent = "name server silent"
+    if names:
+        vendors[silent] = "http://collector.example.org"
+    before = {silent: names[0]} if names else {}
+    yield Row("off", "", sink.url, OFF)
+    for word, url in vendors.items():
+        yield Row("straight", word, url, before=before.get(word, ()))
+    for word, url in vendors.items():
+        daemon = Daemon(Path(place) / word.replace(" ", "-"), url, before=before.get(word, ()))
+        yield Row("telemetryd", word, stack.enter_context(daemon).gateway)
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--runs", type=int, default=5)
     runs = arguments.parse_args().runs
-    print(f"medians of {runs}, in seconds; of Evidently one answer of its service, of the others a whole command\n")
-    print("| telemetry | the vendor's endpoint | kedro run | dlt pipeline | evidently ui |\n|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as place:
-        for telemetry, vendor, measure in rows(place, runs):
-            cells = " | ".join(f"{measure(tool):.2f}" for tool in [Kedro, Dlt, Evidently])
-            print(f"| {telemetry} | {vendor} | {cells} |", flush=True)
+    with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
+        table = list(rows(place, stack))
+        for number in range(runs):
+            for tool in TOOLS:
+                ready = tool(Path(place) / f"round-{number}")
+                # The first run in a new place makes what the others find.
+                ready.run(table[0].where + PATHS[tool], OFF)
+                for row in table:
+                    row.run(tool, ready)
+            print(f"round {number + 1} of {runs}", file=sys.stderr, flush=True)
+        print(f"medians of {runs}, in seconds; of Evidently one answer of its service, of the others a whole command\n")
+        print("| telemetry | the vendor's endpoint | kedro run | dlt pipeline | evidently ui |\n|---|---|---|---|---|")
+        for row in table:
+            cells = " | ".join(f"{statistics.median(times):.2f}" for times in row.times.values())
+            print(f"| {row.telemetry} | {row.vendor} | {cells} |")
 
 
 if __name__ == "__main__":

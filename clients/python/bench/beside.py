@@ -2,9 +2,11 @@
 its endpoint healthy, hanging, refused and behind a silent name server; and with the daemon absent, wedged and killed.
 
     PYTHON=$(cargo xtask venv beside clients/python/bench/requirements.txt)
-    TELEMETRYD_BIN=… TELEMETRYCTL_BIN=… $PYTHON clients/python/bench/beside.py [--runs 15]
+    cargo build --release -p telemetryd -p telemetryctl && cargo build --release -p telemetry-client --example beside
+    TELEMETRYD_BIN=… TELEMETRYCTL_BIN=… $PYTHON clients/python/bench/beside.py --rust target/release/examples/beside
 
-Median and 95th percentile of what one event adds to a small click command, in milliseconds. It runs itself in a
+Median and 95th percentile of what one event adds to a small click command, to a Rust program and to `true`, in
+milliseconds. It runs itself in a
 network namespace of its own (root, or user namespaces), so that no name server and no endpoint of anybody's is asked.
 Rows that wait for a timeout run several at once, for they only wait.
 """
@@ -156,7 +158,7 @@ def daemon(home: Home, url: str, state: str) -> Iterator[None]:
             yield
 
 
-def rows(runs: int) -> Iterator[tuple[str, str, tuple[float, float]]]:
+def rows(runs: int, rust: str | None) -> Iterator[tuple[str, str, tuple[float, float]]]:
     """Every row: who, what the surroundings are, and what it adds."""
     python = [sys.executable, "-c"]
     bare = [*python, COMMAND]
@@ -175,6 +177,8 @@ def rows(runs: int) -> Iterator[tuple[str, str, tuple[float, float]]]:
             with daemon(home, url, state):
                 who = "telemetryd, Python"
                 yield who, shown, measure([*python, COMMAND + IN_PROCESS[who]], bare, env, runs)
+                if rust:
+                    yield "telemetryd, Rust", shown, measure([rust, "report"], [rust], env, runs)
                 yield "telemetryd, shell", shown, measure(send, shell, env, runs)
 
 
@@ -202,14 +206,16 @@ def main() -> int:
     """Measures and prints."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=15)
-    runs = parser.parse_args().runs
+    parser.add_argument("--rust", help="the example `beside` of telemetry-client; without it the row is left out")
+    asked = parser.parse_args()
+    runs = asked.runs
     for name in ("DO_NOT_TRACK", "CI"):
         os.environ.pop(name, None)
 
     def again() -> int:
-        print(f"what one event adds to a click command or to `true`, of {runs} runs, in ms: median, p95")
+        print(f"what one event adds to a click command, a Rust program or `true`, of {runs} runs, in ms: median, p95")
         with silent_name_server():
-            for who, where, (median, p95) in rows(runs):
+            for who, where, (median, p95) in rows(runs, asked.rust):
                 print(f"{where:<30} {who:<26} {median:>10.1f} {p95:>10.1f}", flush=True)
         return 0
 

@@ -22,8 +22,6 @@ const ALL: usize = 8 * 1024 * 1024;
 const THROWN_AWAY: usize = 16 * 1024 * 1024;
 /// For how long.
 const THROWING: Duration = Duration::from_secs(2);
-/// A body up to here is read in one go.
-const SMALL: usize = 64 * 1024;
 
 /// The room for all bodies.
 #[derive(Clone, Debug)]
@@ -81,10 +79,6 @@ pub(crate) async fn read(
             }
             held.more(data.len())?;
             read.extend_from_slice(&data);
-            // A body that comes in many pieces lets everybody else have a turn between them.
-            if read.len() > SMALL {
-                tokio::task::yield_now().await;
-            }
         }
         Ok(Some(read))
     };
@@ -127,7 +121,6 @@ async fn throw_away(body: &mut Body) {
             Ok(Some(data)) => thrown += data.len(),
             _ => return,
         }
-        tokio::task::yield_now().await;
     }
 }
 
