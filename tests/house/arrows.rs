@@ -44,6 +44,9 @@ const FORBIDDEN: [(&str, &[&str]); 6] = [
 /// Who may name rusqlite: the queue, and the figures for the bare insert that the queue is measured against.
 const NAMES_SQLITE: [&str; 2] = ["telemetry-queue", "telemetryd-bench"];
 
+/// Who may lean on the daemon: the figures of a fleet are those of its own trigger, not of a copy.
+const SIMULATES_FLEETS: &str = "telemetryd-bench";
+
 /// The workspace forbids unsafe code for good; an audited exception is a crate of its own, with lints of its own.
 const MAY_BE_UNSAFE: &str = "crates/telemetry-activation/Cargo.toml";
 
@@ -179,7 +182,7 @@ fn no_room_names_what_it_must_never_name() {
     let mut broken = Vec::new();
     for package in packages() {
         let names = |name: &str| package.normal.contains(name);
-        if names("telemetryd") || package.dev.contains("telemetryd") {
+        if (names("telemetryd") || package.dev.contains("telemetryd")) && package.name != SIMULATES_FLEETS {
             broken.push(format!(
                 "{} → telemetryd: nothing leans on the daemon",
                 package.name

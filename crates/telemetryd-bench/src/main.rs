@@ -9,6 +9,7 @@ mod clock;
 mod daemon;
 mod endpoint;
 mod figure;
+mod fleet;
 mod lines;
 mod machine;
 mod process;
@@ -50,6 +51,9 @@ struct Flags {
     /// Measure even where that directory is in memory
     #[arg(long, global = true)]
     in_memory: bool,
+    /// `fleet`: draw the rates into this SVG
+    #[arg(long, global = true, value_name = "FILE")]
+    plot: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
@@ -81,6 +85,8 @@ enum What {
     Neighbours,
     /// What hostile requests at the gateway do to the socket's clients (root: one of them is another user's)
     Hostile,
+    /// Ten thousand simulated machines and one endpoint: the rates after an outage
+    Fleet,
 }
 
 /// A scenario.
@@ -127,10 +133,11 @@ fn story(flags: &Flags) -> Result<bool> {
         directory,
         scale: if flags.quick { Scale::QUICK } else { Scale::FULL },
         rounds: flags.rounds,
+        plot: flags.plot.clone(),
     };
     let mut report = Report::new(flags.json);
     report.machine(&machine::facts(&bench.directory))?;
-    let all: [(What, Run); 10] = [
+    let all: [(What, Run); 11] = [
         (What::Limits, scenario::limits::run),
         (What::Admission, scenario::admission::run),
         (What::Throughput, scenario::throughput::run),
@@ -141,6 +148,7 @@ fn story(flags: &Flags) -> Result<bool> {
         (What::Kill, scenario::kill::run),
         (What::Neighbours, scenario::neighbours::run),
         (What::Hostile, scenario::hostile::run),
+        (What::Fleet, scenario::fleet::run),
     ];
     for (what, run) in all {
         if flags.what == What::All || flags.what == what {
@@ -161,7 +169,7 @@ fn daemon_program(flags: &Flags) -> Result<PathBuf> {
         None => std::env::current_exe()?.with_file_name("telemetryd"),
     };
     ensure!(
-        program.is_file() || matches!(flags.what, What::Limits | What::Admission),
+        program.is_file() || matches!(flags.what, What::Limits | What::Admission | What::Fleet),
         "there is no {}: build it with 'cargo build --release -p telemetryd', or name it with --daemon",
         program.display()
     );

@@ -31,6 +31,10 @@ pub(crate) struct Scale {
     pub(crate) starts: (usize, usize),
     /// kill -9, so many times.
     pub(crate) kills: u32,
+    /// Machines of a fleet.
+    pub(crate) machines: u32,
+    /// Fleets of each kind, each with a seed of its own.
+    pub(crate) fleets: usize,
 }
 
 impl Scale {
@@ -49,6 +53,8 @@ impl Scale {
         drain_rounds: 3,
         starts: (20, 10),
         kills: 500,
+        machines: 10_000,
+        fleets: 5,
     };
 
     /// Everything once.
@@ -66,5 +72,7 @@ impl Scale {
         drain_rounds: 1,
         starts: (2, 2),
         kills: 6,
+        machines: 300,
+        fleets: 1,
     };
 }

@@ -17,6 +17,7 @@ pub(crate) mod kill;
 
 pub(crate) mod neighbours;
 
+pub(crate) mod fleet;
 pub(crate) mod hostile;
 
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub(crate) struct Bench {
     pub(crate) scale: Scale,
     /// Rounds instead of the scale's.
     pub(crate) rounds: Option<u32>,
+    /// Where `fleet` draws.
+    pub(crate) plot: Option<PathBuf>,
 }
 
 impl Bench {

@@ -1,6 +1,7 @@
 //! The way out of the queue: a flusher for each destination, told apart by name, kept in step with the
 //! config. Bounded, woken by what changes, asleep when nothing waits (I6, I11).
 
+pub mod again;
 mod destination;
 mod gate;
 mod maps;

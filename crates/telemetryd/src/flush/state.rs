@@ -123,8 +123,10 @@ impl State {
     #[must_use]
     pub fn restore(text: &str, now: Moment, longest_wait: Duration) -> Self {
         let mut state: Self = serde_json::from_str(text).unwrap_or_default();
-        state.next_try = state.next_try.map(|d| d.restored(now, longest_wait));
         state.retry_after = state.retry_after.map(|d| d.restored(now, RETRY_AFTER_MAX));
+        // Beyond the server's word as long as it could have been without one.
+        let servers = state.retry_after.and_then(|d| d.left(now)).unwrap_or_default();
+        state.next_try = state.next_try.map(|d| d.restored(now, servers + longest_wait));
         state.paused_until = state
             .paused_until
             .map(|d| d.restored(now, Duration::from_secs(u32::MAX.into())));

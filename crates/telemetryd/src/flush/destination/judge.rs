@@ -1,23 +1,17 @@
 //! From the verdict to what follows: the destination's state, the log's one line, the batch's outcome.
-//! Whether to try again is the delivery room's verdict, when is its backoff; here they are put to use.
+//! Whether to try again is the delivery room's verdict, when is `again`; here they are put to use.
 
 use std::time::Duration;
 
-use telemetry_delivery::{Report, Retry, Verdict, backoff, limits, size_bound, spread};
+use telemetry_delivery::{Report, Verdict, limits, size_bound};
 use telemetry_queue::{Claimed, Moment, Outcome};
 use tracing::{error, info, warn};
 
 use super::Flusher;
 use super::users::{IN_DOUBT, USERS};
-use crate::flush::state::{Condition, Deadline};
+use crate::flush::again;
+use crate::flush::state::Condition;
 use crate::phase::Phase;
-
-/// No wait of our own: only a server's `Retry-After`, clamped.
-const SERVERS_WORD: Retry = Retry {
-    initial: Duration::ZERO,
-    max: Duration::ZERO,
-    spread: Duration::ZERO,
-};
 
 impl Flusher {
     /// From the verdict to the state and the outcome.
@@ -119,31 +113,21 @@ impl Flusher {
     fn back_off(&mut self, condition: Condition, reason: Option<String>, report: &Report, now: Moment) {
         let retry = self.settings.retry;
         let seed = self.draw();
-        let wait = match self.state.long_healthy(now) {
-            true => spread(&retry, seed),
-            false => backoff(self.state.attempts.saturating_add(1), None, &retry, seed),
-        };
+        let wait = again::after_a_failure(&self.state, &retry, now, seed);
         if self.state.condition != condition {
             warn!(destination = %self.settings.name, error = %report.detail, "destination cannot be reached; events wait");
         }
         self.wait(condition, reason, report, wait, now);
     }
 
-    /// The slowest pace: half of `retry.max` and up to the other half, so that a fleet that was refused
-    /// together does not knock together.
+    /// The slowest pace.
     pub(super) fn hold(&mut self, condition: Condition, reason: &str, report: &Report, now: Moment) {
         let retry = self.settings.retry;
-        let jitter = backoff(u32::MAX, None, &retry, self.draw()) / 2;
+        let wait = again::while_held(&retry, self.draw());
         if self.state.condition != condition {
             error!(destination = %self.settings.name, %reason, error = %report.detail, "destination is held until somebody mends it; events wait");
         }
-        self.wait(
-            condition,
-            Some(reason.to_owned()),
-            report,
-            retry.max / 2 + jitter,
-            now,
-        );
+        self.wait(condition, Some(reason.to_owned()), report, wait, now);
     }
 
     /// Nothing goes for `wait`, nor before the server's `Retry-After` is over.
@@ -155,17 +139,15 @@ impl Flusher {
         wait: Duration,
         now: Moment,
     ) {
-        let asked = report
-            .retry_after
-            .map(|asked| backoff(1, Some(asked), &SERVERS_WORD, 0));
-        self.state.retry_after = asked.map(|asked| Deadline::after(now, asked));
-        let until = Deadline::after(now, asked.map_or(wait, |asked| wait.max(asked)));
-        self.state.failed(condition, reason, report.detail.clone(), until);
+        let (retry, seed) = (self.settings.retry, self.draw());
+        let why = (reason, report.detail.clone());
+        let waits = (wait, report.retry_after);
+        again::fail(&mut self.state, condition, why, waits, &retry, now, seed);
         if let Some((attempts, next_try)) = self.early.backoff_before()
             && self.state.is_away()
         {
             self.state.attempts = attempts;
-            if asked.is_none() {
+            if report.retry_after.is_none() {
                 self.state.next_try = next_try;
             }
         }

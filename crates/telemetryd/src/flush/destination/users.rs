@@ -8,11 +8,12 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use telemetry_delivery::{Report, Verdict, backoff};
+use telemetry_delivery::{Report, Verdict};
 use telemetry_queue::{Claimed, Moment, Waiting};
 use tracing::{error, warn};
 
 use super::{Flusher, keep};
+use crate::flush::again;
 use crate::flush::state::{Condition, Deadline, HeldUser, REFUSES_EVERYTHING};
 
 /// Events of a batch while the destination is doubted: the fewest that are refused as a whole (the queue's `cut.rs`).
@@ -42,8 +43,7 @@ impl Flusher {
             self.hold(Condition::Held, REFUSES_EVERYTHING, &refused, now);
         } else {
             let retry = self.settings.retry;
-            let jitter = backoff(u32::MAX, None, &retry, self.draw()) / 2;
-            let next_try = Deadline::after(now, retry.max / 2 + jitter);
+            let next_try = Deadline::after(now, again::while_held(&retry, self.draw()));
             let last_error = detail.to_owned();
             let held = HeldUser { next_try, last_error };
             if self.state.held_users.insert(batch.uid, held).is_none() {
