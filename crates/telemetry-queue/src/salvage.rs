@@ -48,6 +48,18 @@ pub(crate) fn salvage(
     corrupt: &Path,
     probe: Option<fn(&'static str)>,
 ) -> rusqlite::Result<Option<Salvaged>> {
+    // The caller notes beside the file that it was done: a power cut must not leave the note without the rows.
+    into.pragma_update(None, "synchronous", "FULL")?;
+    let salvaged = carry_over(into, corrupt, probe);
+    into.pragma_update(None, "synchronous", "NORMAL")?;
+    salvaged
+}
+
+fn carry_over(
+    into: &mut Connection,
+    corrupt: &Path,
+    probe: Option<fn(&'static str)>,
+) -> rusqlite::Result<Option<Salvaged>> {
     let name = corrupt
         .file_name()
         .unwrap_or_default()
@@ -58,6 +70,9 @@ pub(crate) fn salvage(
         .query_row("SELECT 1 FROM salvage WHERE file = ?1", [&name], |_| Ok(()))
         .optional()?;
     if done.is_some() {
+        // Found in what a killed start has committed: that may be in memory only.
+        transaction.execute("UPDATE meta SET touched = touched + 1", [])?;
+        transaction.commit()?;
         return Ok(None);
     }
     let salvaged = match Pages::open(corrupt, Some(&wal_of(corrupt)), PAGE_BYTES) {

@@ -55,6 +55,8 @@ pub(crate) struct Writer {
     reserve: Reserve,
     /// The last checkpoint failed, which was said.
     wal_is_stuck: bool,
+    /// A sync failed, and what it should have written was not written anew yet.
+    sync_failed: bool,
     /// The work between commands failed: not again before the next command.
     tired: bool,
     /// What a purge has erased may still be in the WAL.
@@ -104,6 +106,7 @@ impl Writer {
             unclean,
             integrity: Integrity::default(),
             wal_is_stuck: false,
+            sync_failed: false,
             tired: false,
             // A purge may have been interrupted before the WAL was emptied.
             erased: unclean,

@@ -255,6 +255,7 @@ impl Writer {
             .iter()
             .any(|job| matches!(job, Job::Append(append, _) if append.synced));
         if synced {
+            self.write_anew()?;
             self.store.connection.pragma_update(None, "synchronous", "FULL")?;
         }
         let result = self.store.transaction(|store| {
@@ -314,6 +315,7 @@ impl Writer {
                 .connection
                 .pragma_update(None, "synchronous", "NORMAL")?;
         }
+        self.mind_syncs(result.as_ref().err());
         result
     }
 }

@@ -1,6 +1,8 @@
-//! The WAL's size, and what is done when the disk is full.
+//! The WAL's size, what is done when the disk is full, and when a sync has failed (I1).
 
 use std::cell::Cell;
+
+use rusqlite::ffi;
 
 use super::Writer;
 use crate::error::{Class, classify};
@@ -44,11 +46,47 @@ impl Writer {
 
     /// Brings the WAL into the file; `false`: a reader kept some of it.
     pub(super) fn checkpoint(&mut self, mode: &str) -> rusqlite::Result<bool> {
-        let complete = checkpoint(&self.store.connection, mode)?;
+        let result = checkpoint(&self.store.connection, mode);
+        self.mind_syncs(result.as_ref().err());
+        let complete = result?;
         if complete {
             WAL_PAGES.set(0);
         }
         Ok(complete)
+    }
+
+    /// Takes note of a sync that failed.
+    pub(super) fn mind_syncs(&mut self, error: Option<&rusqlite::Error>) {
+        let code = error.and_then(rusqlite::Error::sqlite_error);
+        let failed = code.is_some_and(|code| {
+            matches!(
+                code.extended_code,
+                ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC
+            )
+        });
+        if failed && !self.sync_failed {
+            tracing::warn!("a sync failed: nothing is said to be synced until all has been written anew");
+        }
+        self.sync_failed |= failed;
+    }
+
+    /// After a sync that failed, what it should have brought to the disk may be lost, and no later sync brings it: the
+    /// kernel tells of such an error once and then takes the pages for written
+    /// (<https://wiki.postgresql.org/wiki/Fsync_Errors>). They are still what reads find, so bringing the WAL into the
+    /// file writes them all anew; once that was synced, a commit may be called synced again (I1).
+    pub(super) fn write_anew(&mut self) -> rusqlite::Result<()> {
+        if !self.sync_failed {
+            return Ok(());
+        }
+        if !self.checkpoint("TRUNCATE")? {
+            self.integrity.stop();
+            return Err(rusqlite::Error::SqliteFailure(
+                ffi::Error::new(ffi::SQLITE_IOERR_FSYNC),
+                Some("a sync failed, and the WAL is read".to_owned()),
+            ));
+        }
+        self.sync_failed = false;
+        Ok(())
     }
 
     /// Brings the WAL into the file when it has grown; after the answers, so that none waits for it.
