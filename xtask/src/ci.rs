@@ -6,6 +6,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ struct Step {
     command: fn() -> Result<Command>,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step {
         name: "format",
         command: format,
@@ -38,6 +39,10 @@ const STEPS: [Step; 10] = [
     Step {
         name: "tests",
         command: tests,
+    },
+    Step {
+        name: "crash matrix",
+        command: crash_matrix,
     },
     Step {
         name: "python",
@@ -94,6 +99,29 @@ fn tests() -> Result<Command> {
         .env("TELEMETRYD_BIN", programs.join("telemetryd"))
         .env("TELEMETRYCTL_BIN", programs.join("telemetryctl"))
         .env("XTASK_BIN", programs.join("xtask"));
+    Ok(command)
+}
+
+/// Each fault of docs/guarantees.md once, against a daemon with kill points. Of the same packages as `build`, so that
+/// only the daemon is compiled again, and once with and once without them: the steps that follow want what is shipped.
+fn crash_matrix() -> Result<Command> {
+    let programs = target()?.join("debug");
+    let pointed = programs.join("telemetryd-kill-points");
+    let points: &[&str] = &["--features", "telemetryd/kill-points"];
+    for more in [points, &[]] {
+        let mut build = with(cargo(), &["build", "--workspace", "--all-targets"]);
+        if !build.args(more).status()?.success() {
+            bail!("cannot build the daemon with kill points");
+        }
+        if !more.is_empty() {
+            fs::copy(programs.join("telemetryd"), &pointed)
+                .context("cannot keep the daemon with kill points")?;
+        }
+    }
+    let mut command = Command::new(programs.join("telemetryd-bench"));
+    command
+        .args(["crash", "--quick", "--in-memory", "--daemon"])
+        .arg(pointed);
     Ok(command)
 }
 

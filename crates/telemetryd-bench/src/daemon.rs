@@ -18,60 +18,14 @@ use crate::clock;
 use crate::lines::TOOL;
 use crate::process::Process;
 use crate::scenario::neighbours;
+pub(crate) use crate::settings::Settings;
 
 /// A start, an answer or an end that takes longer is a failure of this program's run.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What differs between the daemons that are measured.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    /// Where events go.
-    pub(crate) url: String,
-    /// `destinations.default.compression`.
-    pub(crate) compression: &'static str,
-    /// `destinations.default.batch.max_wait`; `None` for its default.
-    pub(crate) max_wait: Option<&'static str>,
-    /// For all users, at default limits.
-    pub(crate) system: bool,
-    /// HTTP is taken, on a port of the daemon's choice.
-    pub(crate) gateway: bool,
-}
-
-impl Settings {
-    /// With the default compression.
-    pub(crate) fn to(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            compression: "gzip",
-            max_wait: None,
-            system: false,
-            gateway: false,
-        }
-    }
-
-    /// The limits of `[queue]` raised, everything else at its default but what is said here.
-    fn text(&self) -> String {
-        let max_wait = self
-            .max_wait
-            .map(|wait| format!("batch.max_wait = \"{wait}\"\n"))
-            .unwrap_or_default();
-        let queue = if self.system {
-            ""
-        } else {
-            "[queue]\nmax_bytes = \"4GiB\"\nmax_bytes_per_tool = \"4GiB\"\n\n"
-        };
-        let gateway = match self.gateway {
-            true => "[gateway]\nlisten = \"127.0.0.1:0\"\n\n",
-            false => "",
-        };
-        format!(
-            "[daemon]\nshutdown_drain = \"0s\"\nlog = \"warn\"\n\n\
-             {gateway}{queue}[destinations.default]\nurl = \"{}\"\ncompression = \"{}\"\nretry.initial = \"50ms\"\n\
-             retry.spread = \"0s\"\n{max_wait}",
-            self.url, self.compression
-        )
-    }
-}
+/// The file that moves the clock of a daemon with kill points, and the variable that names it.
+const CLOCK: &str = "clock";
+const CLOCK_VARIABLE: &str = "TELEMETRYD_CLOCK";
 
 /// A directory with everything that the daemon looks for.
 #[derive(Debug)]
@@ -118,7 +72,8 @@ impl Home {
         Ok(home)
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    /// A path in this home.
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.root.path().join(path)
     }
 
@@ -161,14 +116,33 @@ impl Home {
     /// # Errors
     /// When it cannot be started.
     pub(crate) fn spawn(&self, kill_at: Option<&str>) -> Result<Daemon<'_>> {
+        let mut command = Command::new(&self.program);
+        command.envs(kill_at.map(|point| ("TELEMETRYD_KILL_AT", point)));
+        self.spawn_by(command)
+    }
+
+    /// Starts a daemon under another program, which must become it: the words before the daemon's own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn spawn_under(&self, words: &[&str]) -> Result<Daemon<'_>> {
+        let [program, args @ ..] = words else {
+            bail!("no program to start under");
+        };
+        let mut command = Command::new(program);
+        command.args(args).arg(&self.program);
+        self.spawn_by(command)
+    }
+
+    fn spawn_by(&self, mut command: Command) -> Result<Daemon<'_>> {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.at("log"))?;
-        let mut command = Command::new(&self.program);
-        command.env_clear();
-        for name in ["PATH", "LD_LIBRARY_PATH"] {
-            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        for (name, _) in std::env::vars_os() {
+            if name != "PATH" && name != "LD_LIBRARY_PATH" {
+                command.env_remove(name);
+            }
         }
         command
             .args(self.system.then_some("--system"))
@@ -178,7 +152,7 @@ impl Home {
             .env(place::STATE_DIR_VARIABLE, self.at("state"))
             .env(place::MACHINE_DIR_VARIABLE, self.at("machine"))
             .env(place::SOCKET_VARIABLE, self.socket())
-            .envs(kill_at.map(|point| ("TELEMETRYD_KILL_AT", point)))
+            .env(CLOCK_VARIABLE, self.at(CLOCK))
             .current_dir(self.root.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -187,6 +161,18 @@ impl Home {
             .spawn()
             .with_context(|| format!("cannot start {}", self.program.display()))?;
         Ok(Daemon { home: self, child })
+    }
+
+    /// Moves the wall clock of this home's daemons by so much, and lets the machine have slept for so long: for
+    /// daemons that were built with kill points. Others do not notice.
+    ///
+    /// # Errors
+    /// When the file that says so cannot be written.
+    pub(crate) fn move_clock(&self, wall_ms: i64, slept_ms: u64) -> Result<()> {
+        // At once or not at all: the daemon may read it any moment.
+        let fresh = self.at("clock.new");
+        fs::write(&fresh, format!("{wall_ms} {slept_ms}"))?;
+        Ok(fs::rename(fresh, self.at(CLOCK))?)
     }
 }
 

@@ -18,7 +18,8 @@ pub(crate) enum Ack {
 }
 
 impl Ack {
-    const fn word(self) -> &'static str {
+    /// As the protocol writes it.
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Queued => "queued",

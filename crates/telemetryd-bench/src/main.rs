@@ -16,6 +16,7 @@ mod process;
 mod report;
 mod scale;
 mod scenario;
+mod settings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +49,12 @@ struct Flags {
     /// Where both sides keep their files for the time being, on the disk that is to be measured
     #[arg(long, global = true, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// For `crash`: only rows whose name contains this
+    #[arg(long, global = true, value_name = "TEXT")]
+    only: Option<String>,
+    /// For `crash`: write the table into this page, between its marks
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "only")]
+    write: Option<PathBuf>,
     /// Measure even where that directory is in memory
     #[arg(long, global = true)]
     in_memory: bool,
@@ -81,6 +88,8 @@ enum What {
     Start,
     /// kill -9 at random moments and at named points: what is lost, what comes twice, the books
     Kill,
+    /// Faults under each `ack`: what is lost, what comes twice, how long until the service is back
+    Crash,
     /// What one user's flood does to another's latency (root: it plays two users)
     Neighbours,
     /// What hostile requests at the gateway do to the socket's clients (root: one of them is another user's)
@@ -103,6 +112,11 @@ fn main() -> ExitCode {
         };
     }
     let flags = Flags::parse();
+    if matches!(flags.what, What::All | What::Crash)
+        && let Some(ended) = scenario::crash::inside()
+    {
+        return ended;
+    }
     match story(&flags) {
         Ok(false) => ExitCode::SUCCESS,
         Ok(true) => ExitCode::FAILURE,
@@ -134,10 +148,12 @@ fn story(flags: &Flags) -> Result<bool> {
         scale: if flags.quick { Scale::QUICK } else { Scale::FULL },
         rounds: flags.rounds,
         plot: flags.plot.clone(),
+        only: flags.only.clone(),
+        write: flags.write.clone(),
     };
     let mut report = Report::new(flags.json);
     report.machine(&machine::facts(&bench.directory))?;
-    let all: [(What, Run); 11] = [
+    let all: [(What, Run); 12] = [
         (What::Limits, scenario::limits::run),
         (What::Admission, scenario::admission::run),
         (What::Throughput, scenario::throughput::run),
@@ -146,12 +162,15 @@ fn story(flags: &Flags) -> Result<bool> {
         (What::Drain, scenario::drain::run),
         (What::Start, scenario::start::run),
         (What::Kill, scenario::kill::run),
+        (What::Crash, scenario::crash::run),
         (What::Neighbours, scenario::neighbours::run),
         (What::Hostile, scenario::hostile::run),
         (What::Fleet, scenario::fleet::run),
     ];
     for (what, run) in all {
-        if flags.what == What::All || flags.what == what {
+        // The smoke run of the faults takes as long as all others together: it is asked for by name.
+        let later = flags.quick && what == What::Crash;
+        if flags.what == What::All && !later || flags.what == what {
             run(&bench, &mut report).with_context(|| format!("{what:?} failed"))?;
             report.end()?;
         }

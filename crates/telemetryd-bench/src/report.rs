@@ -13,6 +13,7 @@ pub(crate) struct Report {
     scenario: &'static str,
     figures: Vec<Figure>,
     notes: Vec<String>,
+    cells: Vec<Value>,
     wrong: Vec<String>,
 }
 
@@ -38,6 +39,29 @@ impl Report {
     /// A sentence under the table.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
+    }
+
+    /// A cell of a scenario's own table, for the JSON lines.
+    pub(crate) fn cell(&mut self, cell: Value) {
+        self.cells.push(cell);
+    }
+
+    /// A line of a scenario's own table, at once: it takes minutes. The JSON lines have its cells.
+    ///
+    /// # Errors
+    /// When stdout is gone.
+    pub(crate) fn say(&mut self, text: String) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        for mut cell in std::mem::take(&mut self.cells) {
+            if self.json {
+                cell["scenario"] = Value::from(self.scenario);
+                writeln!(out, "{cell}")?;
+            }
+        }
+        if !self.json {
+            writeln!(out, "{text}")?;
+        }
+        out.flush()
     }
 
     /// What must not be: a lost event, books that do not balance.

@@ -35,6 +35,10 @@ pub(crate) struct Scale {
     pub(crate) machines: u32,
     /// Fleets of each kind, each with a seed of its own.
     pub(crate) fleets: usize,
+    /// How often a fault of `crash` is made for each level, at most.
+    pub(crate) faults: u32,
+    /// Events of a life that `crash` records and replays.
+    pub(crate) recorded: usize,
 }
 
 impl Scale {
@@ -55,6 +59,8 @@ impl Scale {
         kills: 500,
         machines: 10_000,
         fleets: 5,
+        faults: u32::MAX,
+        recorded: 800,
     };
 
     /// Everything once.
@@ -74,5 +80,7 @@ impl Scale {
         kills: 6,
         machines: 300,
         fleets: 1,
+        faults: 1,
+        recorded: 60,
     };
 }

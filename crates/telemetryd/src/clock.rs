@@ -45,7 +45,10 @@ fn wall_ms() -> i64 {
     #[expect(clippy::disallowed_methods, reason = "this is clock.rs")]
     let now = std::time::SystemTime::now();
     let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    let wall = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    #[cfg(feature = "kill-points")]
+    let wall = wall.saturating_add(crate::kill_points::clock().0);
+    wall
 }
 
 fn boot_ms() -> u64 {
@@ -54,7 +57,10 @@ fn boot_ms() -> u64 {
     const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
     #[cfg(not(target_os = "linux"))]
     const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
-    ms_of(CLOCK)
+    let boot = ms_of(CLOCK);
+    #[cfg(feature = "kill-points")]
+    let boot = boot.saturating_add(crate::kill_points::clock().1);
+    boot
 }
 
 fn ms_of(clock: rustix::time::ClockId) -> u64 {

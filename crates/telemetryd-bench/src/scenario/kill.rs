@@ -228,7 +228,7 @@ fn whole(home: &Home, endpoint: &Endpoint, there: u64, report: &mut Report, poin
 }
 
 /// Whether this daemon can be told where to die.
-fn has_points(bench: &Bench) -> Result<bool> {
+pub(super) fn has_points(bench: &Bench) -> Result<bool> {
     let home = bench.home(&Settings::to("http://127.0.0.1:9/"))?;
     let mut daemon = home.spawn(Some("migrate:1"))?;
     let ready = daemon.wait_until_ready();

@@ -13,6 +13,7 @@ pub(crate) mod idle;
 pub(crate) mod drain;
 pub(crate) mod start;
 
+pub(crate) mod crash;
 pub(crate) mod kill;
 
 pub(crate) mod neighbours;
@@ -40,6 +41,10 @@ pub(crate) struct Bench {
     pub(crate) rounds: Option<u32>,
     /// Where `fleet` draws.
     pub(crate) plot: Option<PathBuf>,
+    /// Rows of `crash` whose name contains this.
+    pub(crate) only: Option<String>,
+    /// The page that `crash` writes its table into.
+    pub(crate) write: Option<PathBuf>,
 }
 
 impl Bench {
