@@ -1,4 +1,4 @@
-//! ARCHITECTURE.md's numbered laws and their keepers in the code, both ways.
+//! ARCHITECTURE.md's numbered laws, their keepers in the code, both ways, and the tests that fail when one is broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,5 +78,58 @@ fn no_comment_cites_a_law_that_is_not_stated() {
     hold(
         "the laws that comments cite are those of ARCHITECTURE.md",
         &broken,
+    );
+}
+
+/// A row of the page's table of tests: the law, and each test's name and file.
+fn tests_of(line: &str) -> Option<(String, Vec<(String, String)>)> {
+    let (law, tests) = line.strip_prefix("| ")?.split_once(" | ")?;
+    if cited(law).next().as_deref() != Some(law) {
+        return None;
+    }
+    let quoted: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+    let pairs = quoted.chunks(2).map(|pair| {
+        (
+            pair[0].to_owned(),
+            pair.get(1).copied().unwrap_or_default().to_owned(),
+        )
+    });
+    Some((law.to_owned(), pairs.collect()))
+}
+
+/// Whether a file has a test of that name.
+fn has_test(file: &str, name: &str) -> bool {
+    let path = tree::root().join(file);
+    let Ok(text) = std::fs::read_to_string(path) else {
+        return false;
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let head = format!("fn {name}(");
+    lines.iter().enumerate().any(|(number, line)| {
+        let attributes = lines[..number]
+            .iter()
+            .rev()
+            .take_while(|above| above.starts_with("#["));
+        line.starts_with(&head) && attributes.into_iter().any(|above| above.ends_with("test]"))
+    })
+}
+
+#[test]
+fn every_law_names_tests_that_are_there() {
+    let (laws, _) = stated();
+    let page = tree::read("ARCHITECTURE.md");
+    let named: BTreeMap<String, Vec<(String, String)>> = page.text.lines().filter_map(tests_of).collect();
+    let without = laws
+        .iter()
+        .filter(|law| named.get(*law).is_none_or(Vec::is_empty))
+        .map(|law| format!("{law} names no test"));
+    let gone = named
+        .values()
+        .flatten()
+        .filter(|(name, file)| !has_test(file, name))
+        .map(|(name, file)| format!("{file} has no test {name}"));
+    hold(
+        "each law of ARCHITECTURE.md names tests that fail when it is broken",
+        &without.chain(gone).collect::<Vec<_>>(),
     );
 }

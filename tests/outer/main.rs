@@ -46,6 +46,8 @@ mod gateway;
 mod disk;
 mod faults;
 mod identities;
+#[cfg(target_os = "linux")]
+mod idle;
 mod kill;
 mod life;
 #[cfg(target_os = "linux")]
