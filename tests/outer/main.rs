@@ -13,6 +13,7 @@ mod traced;
 
 mod vectors;
 
+mod brought;
 mod captures;
 mod clickhouse;
 mod delivery;
@@ -24,6 +25,7 @@ mod offline;
 mod receiver;
 mod secrets;
 
+mod authors;
 mod clients;
 mod consent;
 mod ctl;

@@ -63,13 +63,23 @@ impl Home {
         };
         fs::create_dir_all(home.at(tools_dir))?;
         for tool in std::iter::once(TOOL.to_owned()).chain(tools) {
-            let manifest = format!(
-                "name = \"{tool}\"\nabout = \"events of the bench\"\nconsent = \"opt-out\"\ndestination = \"default\"\nevents = \"any\"\n"
-            );
-            fs::write(home.at(tools_dir).join(format!("{tool}.toml")), manifest)?;
+            fs::write(
+                home.at(tools_dir).join(format!("{tool}.toml")),
+                manifest(&tool, "events = \"any\"\n"),
+            )?;
         }
         fs::write(home.at("config/config.toml"), settings.text())?;
         Ok(home)
+    }
+
+    /// Replaces the manifest of a user's daemon: what it says of events.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn write_manifest(&self, events: &str) -> Result<()> {
+        let file = self.at("data/telemetryd/tools.d").join(format!("{TOOL}.toml"));
+        fs::write(file, manifest(TOOL, events))?;
+        Ok(())
     }
 
     /// A path in this home.
@@ -174,6 +184,12 @@ impl Home {
         fs::write(&fresh, format!("{wall_ms} {slept_ms}"))?;
         Ok(fs::rename(fresh, self.at(CLOCK))?)
     }
+}
+
+fn manifest(tool: &str, events: &str) -> String {
+    format!(
+        "name = \"{tool}\"\nabout = \"events of the bench\"\nconsent = \"opt-out\"\ndestination = \"default\"\n{events}"
+    )
 }
 
 /// A daemon that runs. Dropping it kills and reaps it.

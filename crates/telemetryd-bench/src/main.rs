@@ -78,6 +78,8 @@ enum What {
     Admission,
     /// Accepted and delivered events a second
     Throughput,
+    /// The same through a manifest that lists everything, beside one that lets every event through
+    Manifest,
     /// Clients that connect, write one event and close
     Latency,
     /// System calls, sockets and memory with an empty queue
@@ -153,10 +155,11 @@ fn story(flags: &Flags) -> Result<bool> {
     };
     let mut report = Report::new(flags.json);
     report.machine(&machine::facts(&bench.directory))?;
-    let all: [(What, Run); 12] = [
+    let all: [(What, Run); 13] = [
         (What::Limits, scenario::limits::run),
         (What::Admission, scenario::admission::run),
         (What::Throughput, scenario::throughput::run),
+        (What::Manifest, scenario::manifest::run),
         (What::Latency, scenario::latency::run),
         (What::Idle, scenario::idle::run),
         (What::Drain, scenario::drain::run),

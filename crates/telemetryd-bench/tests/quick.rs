@@ -48,6 +48,7 @@ fn a_quick_run_prints_a_figure_of_every_scenario_and_loses_no_event_over_its_kil
         "kill",
         "latency",
         "limits",
+        "manifest",
         "start",
         "throughput",
     ];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use telemetry_client::TalkError;
 
 use crate::Context;
@@ -88,10 +88,35 @@ fn shown(line: &Line) -> String {
             text.push_str(&format!("  {name}{}", plain(value)));
         }
     }
+    // The author of a tool reads this: what did not fit the manifest, and why.
+    for removed in line
+        .value
+        .get("removed")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let said = |key: &str| removed.get(key).and_then(Value::as_str).unwrap_or_default();
+        let why = match (said("expected"), said("found")) {
+            ("", _) => said("why").replace('_', " "),
+            (expected, found) => format!("expected {expected}, found {found}"),
+        };
+        text.push_str(&format!(
+            "\n         removed    {}: {}",
+            plain(said("name")),
+            plain(&why)
+        ));
+    }
+    if let Some(masked) = line.value.get("masked").and_then(Value::as_u64) {
+        let many = crate::words::counted(masked, "text");
+        text.push_str(&format!(
+            "\n         masked     secrets, paths or names in {many}"
+        ));
+    }
     if let Some(uid) = line.value.get("uid") {
         text.push_str(&format!("  uid {uid}"));
     }
-    if let Some(events) = line.value.get("events").and_then(serde_json::Value::as_u64) {
+    if let Some(events) = line.value.get("events").and_then(Value::as_u64) {
         text.push_str(&format!("  {}", crate::words::counted(events, "event")));
     }
     text

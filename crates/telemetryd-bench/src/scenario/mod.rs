@@ -6,6 +6,8 @@ pub(crate) mod limits;
 
 pub(crate) mod throughput;
 
+pub(crate) mod manifest;
+
 pub(crate) mod latency;
 
 pub(crate) mod idle;

@@ -140,7 +140,7 @@ fn try_event(
         Ok(event) => {
             let occasion = Occasion {
                 id: event.id.unwrap_or_default().into_bytes(),
-                received_ms: 0,
+                received_ms: crate::clock::wall_ms(),
                 subject: &Subject::default(),
                 machine: &MachineFacts::default(),
             };
@@ -180,6 +180,8 @@ fn try_event(
             screen.line(&format!("  masked   secrets, paths or names in {many}"))?;
         }
         if !stored.is_null() {
+            // As it will be, in its order.
+            let stored = String::from_utf8_lossy(&out);
             screen.line(&plain(&format!("  stored   {stored}")))?;
         }
     }

@@ -41,10 +41,17 @@ pub(super) fn page(manifest: &Manifest) -> String {
          the manifest that the program obeys, and what is not listed here is removed before it is written anywhere."
     );
     for section in sections(manifest) {
-        let _ = writeln!(page, "\n## {}\n", section.title);
+        let _ = writeln!(page, "\n## {}", section.title);
+        let mut in_list = false;
         for line in &section.lines {
+            let names = matches!(line, Line::Names { .. });
+            // A paragraph of its own, and a list of its own.
+            if !(in_list && names) {
+                page.push('\n');
+            }
+            in_list = names;
             let _ = match line {
-                Line::Says(text) => writeln!(page, "{text}\n"),
+                Line::Says(text) => writeln!(page, "{text}"),
                 Line::Names { name, what, below } => {
                     let indent = if *below { "  " } else { "" };
                     writeln!(page, "{indent}- `{name}`: {what}")
