@@ -196,7 +196,6 @@ impl Writing<'_> {
             out.extend_from_slice(b",\"tool_version\":");
             self.values.string(version, out);
         }
-        self.identity(out);
         out.extend_from_slice(b",\"properties\":");
         let place = Place::top("properties");
         match found {
@@ -206,6 +205,8 @@ impl Writing<'_> {
             },
             Found::Any | Found::Unlisted => self.values.free(event.properties, place, out),
         }
+        // What is the same in a tool's events comes last: the queue stores a common end once.
+        self.identity(out);
         let terms = &self.tool.terms;
         let any = matches!(terms.events, Events::Any);
         let facts = (terms.context, any);

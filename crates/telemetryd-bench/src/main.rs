@@ -191,7 +191,7 @@ fn daemon_program(flags: &Flags) -> Result<PathBuf> {
         None => std::env::current_exe()?.with_file_name("telemetryd"),
     };
     ensure!(
-        program.is_file() || matches!(flags.what, What::Limits | What::Admission | What::Fleet),
+        program.is_file() || matches!(flags.what, What::Admission | What::Fleet),
         "there is no {}: build it with 'cargo build --release -p telemetryd', or name it with --daemon",
         program.display()
     );

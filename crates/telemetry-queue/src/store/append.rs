@@ -9,7 +9,7 @@ use super::Store;
 use super::state::LaneAt;
 use crate::dedupe::tag;
 use crate::schema::{key, seq_of};
-use crate::segment::{Builder, Frame, Stamp, cost};
+use crate::segment::{Builder, Frame, Payload, Stamp, cost};
 use crate::types::{Append, Appended, Id, Lane, Losses};
 
 /// Tools of one uid (QUEUE.md): further names are refused, so that a uid cannot grow the books without end.
@@ -112,7 +112,7 @@ impl Store {
         let full = self.state.lanes[at]
             .open
             .as_ref()
-            .is_some_and(|open| open.stamp() != stamp || open.is_full_for(payload.len(), project.is_some()));
+            .is_some_and(|open| open.stamp() != stamp || open.is_full_for(payload, project.is_some()));
         if full {
             self.flush_segment(at)?;
         }
@@ -139,7 +139,7 @@ impl Store {
             id,
             project,
             stripped: false,
-            payload,
+            payload: Payload::whole(payload),
         });
         Ok(())
     }

@@ -145,7 +145,7 @@ impl Store {
         arena: &mut Vec<u8>,
     ) -> ClaimedEvent {
         let start = arena.len();
-        arena.extend_from_slice(frame.payload);
+        frame.payload.append_to(arena);
         ClaimedEvent {
             id: *frame.id,
             tool: Arc::clone(tool),

@@ -6,7 +6,7 @@ use super::Store;
 use super::state::LaneAt;
 use crate::error::damaged;
 use crate::schema::{MAX_SEQ, key};
-use crate::segment::{Builder, Frame, Segment, Stamp, cost};
+use crate::segment::{Builder, Frame, Payload, Segment, Stamp, cost};
 use crate::types::Id;
 
 /// The segments that overlap a range of a lane: from the last that begins at or before it.
@@ -263,7 +263,7 @@ fn rewritten(key: i64, segment: &Segment<'_>, mut decide: impl FnMut(&Frame<'_>)
             Edit::Strip => {
                 changed = true;
                 frame.stripped = true;
-                frame.payload = &[];
+                frame.payload = Payload::default();
                 frame.project = None;
                 builder.push(&frame);
             }

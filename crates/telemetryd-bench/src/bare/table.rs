@@ -87,12 +87,12 @@ impl Table {
         })
     }
 
-    /// Inserts so many rows; rows a second.
+    /// Inserts so many rows like the one that is stored; rows a second.
     ///
     /// # Errors
     /// SQLite's.
-    pub(crate) fn insert(&mut self, rows: u64) -> Result<f64> {
-        let mut made = Rows::new();
+    pub(crate) fn insert(&mut self, stored: &str, rows: u64) -> Result<f64> {
+        let mut made = Rows::like(stored);
         let begun = clock::now();
         let mut left = rows;
         while left > 0 {
@@ -145,21 +145,21 @@ impl Table {
     }
 }
 
-/// Inserts into a new table; rows a second.
+/// Inserts rows like the one that is stored into a new table; rows a second.
 ///
 /// # Errors
 /// SQLite's.
-pub(crate) fn insert(directory: &Path, setup: Setup, rows: u64) -> Result<f64> {
-    Table::new(directory, setup)?.insert(rows)
+pub(crate) fn insert(directory: &Path, setup: Setup, stored: &str, rows: u64) -> Result<f64> {
+    Table::new(directory, setup)?.insert(stored, rows)
 }
 
 /// Fills a new table, and takes everything out again; rows a second of the taking.
 ///
 /// # Errors
 /// SQLite's.
-pub(crate) fn take(directory: &Path, setup: Setup, rows: u64) -> Result<f64> {
+pub(crate) fn take(directory: &Path, setup: Setup, stored: &str, rows: u64) -> Result<f64> {
     let mut table = Table::new(directory, setup)?;
-    table.insert(rows)?;
+    table.insert(stored, rows)?;
     table.take_all()
 }
 
@@ -172,7 +172,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         for setup in Setup::ALL {
             let mut table = Table::new(home.path(), setup).unwrap();
-            table.insert(2500).unwrap();
+            table.insert(r#"{"run":"0ffffffffffffffff"}"#, 2500).unwrap();
             let count = |table: &Table| {
                 table
                     .connection

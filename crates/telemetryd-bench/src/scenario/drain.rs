@@ -34,14 +34,20 @@ struct Run {
 /// When the daemon fails.
 pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     report.begin("drain");
+    let stored = bench.stored()?;
     let mut bare = Vec::new();
     let mut bare_large = Vec::new();
     let mut bare_queue = Vec::new();
     let mut runs: [Vec<Run>; 2] = [const { Vec::new() }; 2];
     for _ in 0..bench.rounds(bench.scale.drain_rounds) {
-        bare.push(take(&bench.directory, Setup::Plain, bench.scale.queued)?);
-        bare_large.push(take(&bench.directory, Setup::LargePages, bench.scale.queued)?);
-        bare_queue.push(take(&bench.directory, Setup::Queue, bench.scale.queued)?);
+        bare.push(take(&bench.directory, Setup::Plain, &stored, bench.scale.queued)?);
+        bare_large.push(take(
+            &bench.directory,
+            Setup::LargePages,
+            &stored,
+            bench.scale.queued,
+        )?);
+        bare_queue.push(take(&bench.directory, Setup::Queue, &stored, bench.scale.queued)?);
         for (runs, compression) in runs.iter_mut().zip(VARIANTS) {
             runs.push(once(bench, report, compression)?);
         }

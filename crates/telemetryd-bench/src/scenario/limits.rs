@@ -20,7 +20,8 @@ use crate::report::Report;
 pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     report.begin("limits");
     let (directory, rows) = (&*bench.directory, bench.scale.rows);
-    insert(directory, Setup::Plain, rows / 4)?;
+    let stored = bench.stored()?;
+    insert(directory, Setup::Plain, &stored, rows / 4)?;
     let mut inserts = [const { Vec::new() }; 3];
     let mut takes = [const { Vec::new() }; 3];
     let mut socket_lines = Vec::new();
@@ -28,8 +29,8 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut visits = [const { Vec::new() }; 2];
     for _ in 0..bench.rounds(bench.scale.rounds) {
         for (at, setup) in Setup::ALL.into_iter().enumerate() {
-            inserts[at].push(insert(directory, setup, rows)?);
-            takes[at].push(take(directory, setup, rows)?);
+            inserts[at].push(insert(directory, setup, &stored, rows)?);
+            takes[at].push(take(directory, setup, &stored, rows)?);
         }
         socket_lines.push(lines(rows * 5)?);
         syncs.push(sync(directory)?);
@@ -61,9 +62,10 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
          secure_delete off; the queue's pragmas: 16 KiB pages, secure_delete=ON, auto_vacuum=INCREMENTAL, \
          cache_size=3 MiB, a checkpoint for each 8 MiB",
     );
-    report.note(
-        "a row: sequence, id (16 bytes), lane, received, and what the queue stores of a 350-byte event",
-    );
+    report.note(format!(
+        "a row: sequence, id (16 bytes), lane, received, and what the daemon stores of a 350-byte event, {} bytes",
+        stored.len()
+    ));
     Ok(())
 }
 

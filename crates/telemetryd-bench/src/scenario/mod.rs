@@ -25,9 +25,11 @@ pub(crate) mod hostile;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use serde_json::json;
 
 use crate::daemon::{Home, Settings};
+use crate::lines::{Ack, Lines};
 use crate::scale::Scale;
 
 /// What every scenario is given.
@@ -56,6 +58,29 @@ impl Bench {
     /// When it cannot be made.
     pub(crate) fn home(&self, settings: &Settings) -> Result<Home> {
         Home::new(&self.directory, &self.daemon, settings)
+    }
+
+    /// What a daemon stores of one line: the row of every bare table.
+    ///
+    /// # Errors
+    /// When the daemon fails.
+    pub(crate) fn stored(&self) -> Result<String> {
+        // Nothing listens there: the event stays.
+        let home = self.home(&Settings::to("http://127.0.0.1:9/"))?;
+        let daemon = home.start()?;
+        daemon.order(&json!({ "op": "pause" }))?;
+        let mut line = Vec::new();
+        let id = Lines::new(Ack::Queued).push(&mut line);
+        daemon.order(&serde_json::from_slice(&line)?)?;
+        let row = daemon.ask(&json!({ "op": "queue", "action": "show", "id": id }))?;
+        let stored = row["body"].to_string();
+        ensure!(
+            row["bytes"] == stored.len(),
+            "the daemon says {} bytes of {stored}",
+            row["bytes"]
+        );
+        daemon.term()?;
+        Ok(stored)
     }
 
     /// The rounds that were asked for, or the scale's.
