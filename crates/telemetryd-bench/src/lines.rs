@@ -1,6 +1,8 @@
 //! The events that are measured: lines of 350 bytes with an id of the client's making, and what the queue
 //! stores of each, for the bare insert of the same rows.
 
+use std::ops::Range;
+
 use uuid::Uuid;
 
 /// Bytes of an event line, its newline not among them.
@@ -28,14 +30,53 @@ impl Ack {
     }
 }
 
-/// Makes event lines. Ids are UUIDv7, and a run's token differs from event to event: the rest is what a tool
-/// says again and again.
+/// Makes event lines. Ids are UUIDv7; a run's token and its note differ from event to event, at the beginning and at
+/// the end of its properties: the rest is what a tool says again and again.
 #[derive(Debug)]
 pub(crate) struct Lines {
     line: Vec<u8>,
     id_at: usize,
-    token_at: usize,
+    own: Own,
+}
+
+/// What is an event's own.
+#[derive(Debug)]
+struct Own {
+    token: Range<usize>,
+    note: Range<usize>,
+    /// What notes are cut from.
+    words: Vec<u8>,
     random: fastrand::Rng,
+}
+
+impl Own {
+    /// Finds the places in a line, or in what is stored of one.
+    fn within(line: &[u8]) -> Self {
+        let behind = |mark: &str| {
+            let mark = mark.as_bytes();
+            let at = line.windows(mark.len()).position(|here| here == mark);
+            at.map_or(0, |at| at + mark.len())
+        };
+        let (token, note) = (behind(MARK), behind(NOTE));
+        let length = line[note..].iter().take_while(|&&byte| byte != b'"').count();
+        let mut random = fastrand::Rng::new();
+        Self {
+            token: token..token + TOKEN,
+            note: note..note + length,
+            words: words(&mut random),
+            random,
+        }
+    }
+
+    fn write(&mut self, line: &mut [u8]) {
+        let mut bits = self.random.u64(..);
+        for byte in &mut line[self.token.clone()] {
+            *byte = b"0123456789abcdef"[(bits & 15) as usize];
+            bits >>= 4;
+        }
+        let from = self.random.usize(..self.words.len() - self.note.len());
+        line[self.note.clone()].copy_from_slice(&self.words[from..from + self.note.len()]);
+    }
 }
 
 /// Bytes of the run's token.
@@ -52,13 +93,11 @@ impl Lines {
         );
         let tail = r#""}}"#;
         let padding = LINE.saturating_sub(head.len() + tail.len());
-        let line = format!("{head}{}{tail}\n", filler(padding)).into_bytes();
-        let find = |what: &str| head.find(what).unwrap_or_default();
+        let line = format!("{head}{}{tail}\n", " ".repeat(padding)).into_bytes();
         Self {
-            id_at: find(&id.to_string()),
-            token_at: find(MARK) + MARK.len(),
+            id_at: head.find(&id.to_string()).unwrap_or_default(),
+            own: Own::within(&line),
             line,
-            random: fastrand::Rng::new(),
         }
     }
 
@@ -76,41 +115,29 @@ impl Lines {
         let line = &mut to[from..];
         let mut text = Uuid::encode_buffer();
         line[self.id_at..self.id_at + 36].copy_from_slice(id.hyphenated().encode_lower(&mut text).as_bytes());
-        self.token(&mut line[self.token_at..self.token_at + TOKEN]);
-    }
-
-    fn token(&mut self, place: &mut [u8]) {
-        let mut bits = self.random.u64(..);
-        for byte in place {
-            *byte = b"0123456789abcdef"[(bits & 15) as usize];
-            bits >>= 4;
-        }
+        self.own.write(line);
     }
 }
 
 /// Makes the rows of the bare insert: what the daemon stores of such a line.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    lines: Lines,
+    own: Own,
     payload: Vec<u8>,
-    token_at: usize,
 }
 
 impl Rows {
     /// Rows like the one that a daemon has stored of a line.
     pub(crate) fn like(stored: &str) -> Self {
-        let token_at = stored.find(MARK).map_or(0, |at| at + MARK.len());
         Self {
-            lines: Lines::new(Ack::Queued),
+            own: Own::within(stored.as_bytes()),
             payload: stored.as_bytes().to_vec(),
-            token_at,
         }
     }
 
     /// The next row's id and payload.
     pub(crate) fn next(&mut self) -> (Uuid, &[u8]) {
-        let place = self.token_at..self.token_at + TOKEN;
-        self.lines.token(&mut self.payload[place]);
+        self.own.write(&mut self.payload);
         (Uuid::now_v7(), &self.payload)
     }
 }
@@ -118,17 +145,25 @@ impl Rows {
 /// What stands before the token.
 const MARK: &str = r#""run":"0"#;
 
+/// What stands before the note.
+const NOTE: &str = r#""note":""#;
+
 fn head_of_properties() -> String {
     let token = "0".repeat(TOKEN);
     format!(
-        r#"{{{MARK}{token}","command":"kedro run --pipeline *****","duration_ms":1834,"exit_code":0,"note":""#
+        r#"{{{MARK}{token}","command":"kedro run --pipeline *****","duration_ms":1834,"exit_code":0,{NOTE}"#
     )
 }
 
-/// Words to fill a line up with: text, neither random nor one letter.
-fn filler(length: usize) -> String {
-    const WORDS: &str = "nodes and datasets of the default pipeline were loaded, run in order and saved; ";
-    WORDS.chars().cycle().take(length).collect()
+/// Some KiB of words in any order: text, neither random nor one letter.
+fn words(random: &mut fastrand::Rng) -> Vec<u8> {
+    const WORDS: &str = "nodes and datasets of the default pipeline were loaded run in order saved; ";
+    let words: Vec<&str> = WORDS.split_inclusive(' ').collect();
+    let mut text = String::new();
+    while text.len() < 4096 {
+        text.push_str(words[random.usize(..words.len())]);
+    }
+    text.into_bytes()
 }
 
 #[cfg(test)]
@@ -156,17 +191,17 @@ mod tests {
     }
 
     #[test]
-    fn a_row_differs_from_the_next_in_its_token_alone() {
-        let stored = r#"{"event":"command_run","properties":{"run":"0ffffffffffffffff","n":1},"context":{}}"#;
+    fn a_row_differs_from_the_next_in_its_token_and_its_note() {
+        let stored = r#"{"event":"e","properties":{"run":"0ffffffffffffffff","n":1,"note":"............"},"context":{}}"#;
         let mut rows = Rows::like(stored);
-        let mut row = || String::from_utf8(rows.next().1.to_vec()).unwrap();
+        let mut row = || -> serde_json::Value { serde_json::from_slice(rows.next().1).unwrap() };
         let (first, second) = (row(), row());
-        assert_ne!(first, second);
-        for row in [first, second] {
-            assert_eq!(
-                (row.len(), &row[..40], &row[56..]),
-                (stored.len(), &stored[..40], &stored[56..])
-            );
+        for key in ["run", "note"] {
+            assert_ne!(first["properties"][key], second["properties"][key]);
+        }
+        for row in [&first, &second] {
+            assert_eq!(row.to_string().len(), stored.len());
+            assert_eq!((&row["event"], &row["properties"]["n"]), (&"e".into(), &1.into()));
         }
     }
 }

@@ -172,7 +172,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         for setup in Setup::ALL {
             let mut table = Table::new(home.path(), setup).unwrap();
-            table.insert(r#"{"run":"0ffffffffffffffff"}"#, 2500).unwrap();
+            table
+                .insert(r#"{"run":"0ffffffffffffffff","note":"..."}"#, 2500)
+                .unwrap();
             let count = |table: &Table| {
                 table
                     .connection
