@@ -135,7 +135,9 @@ async fn live(
         mut opened,
         gateway: gateway_state,
     } = rooms;
-    let mut flushing = tokio::spawn(flushers.run());
+    let delivery =
+        flush::Thread::start().map_err(|e| Failure::Failed(format!("cannot start a thread: {e}")))?;
+    let mut flushing = delivery.spawn(flushers.run());
     flush_handle.arranged().await;
     let spooling = spool::run(world.places.clone(), world.uid, Arc::clone(&connections));
     let spooling = tokio::spawn(spooling);
