@@ -136,7 +136,7 @@ async fn live(
         gateway: gateway_state,
     } = rooms;
     let delivery =
-        flush::Thread::start().map_err(|e| Failure::Failed(format!("cannot start a thread: {e}")))?;
+        crate::flush::Thread::start().map_err(|e| Failure::Failed(format!("cannot start a thread: {e}")))?;
     let mut flushing = delivery.spawn(flushers.run());
     flush_handle.arranged().await;
     let spooling = spool::run(world.places.clone(), world.uid, Arc::clone(&connections));
