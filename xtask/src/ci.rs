@@ -23,7 +23,7 @@ struct Step {
     command: fn() -> Result<Command>,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "format",
         command: format,
@@ -43,6 +43,10 @@ const STEPS: [Step; 11] = [
     Step {
         name: "crash matrix",
         command: crash_matrix,
+    },
+    Step {
+        name: "soak",
+        command: crate::soak::command,
     },
     Step {
         name: "python",

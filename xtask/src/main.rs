@@ -13,6 +13,7 @@ mod demo;
 mod nextest;
 mod package;
 mod programs;
+mod soak;
 mod venv;
 mod wheel;
 

@@ -87,6 +87,11 @@ impl Home {
         self.root.path().join(path)
     }
 
+    /// The directory.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
     /// The daemon's socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.at("s")

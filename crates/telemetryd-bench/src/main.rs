@@ -17,9 +17,11 @@ mod report;
 mod scale;
 mod scenario;
 mod settings;
+mod soak;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
@@ -58,6 +60,12 @@ struct Flags {
     /// Measure even where that directory is in memory
     #[arg(long, global = true)]
     in_memory: bool,
+    /// `soak`: go on for so long (90s, 10m)
+    #[arg(long = "for", global = true, value_name = "DURATION", value_parser = duration)]
+    wait: Option<Duration>,
+    /// `soak`: the seed of its faults; without it, by chance
+    #[arg(long, global = true, value_name = "N")]
+    seed: Option<u64>,
     /// `fleet`: draw the rates into this SVG
     #[arg(long, global = true, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -98,6 +106,18 @@ enum What {
     Hostile,
     /// Ten thousand simulated machines and one endpoint: the rates after an outage
     Fleet,
+    /// Everything at once with random faults: balanced books and flat memory at the end
+    Soak,
+}
+
+/// `90s`, `10m`, `2h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+    let parsed = units.iter().find_map(|(unit, ms)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(*ms).map(Duration::from_millis)
+    });
+    parsed.ok_or_else(|| format!("{text:?} is no duration like 90s or 10m"))
 }
 
 /// A scenario.
@@ -149,13 +169,15 @@ fn story(flags: &Flags) -> Result<bool> {
         directory,
         scale: if flags.quick { Scale::QUICK } else { Scale::FULL },
         rounds: flags.rounds,
+        wait: flags.wait,
+        seed: flags.seed,
         plot: flags.plot.clone(),
         only: flags.only.clone(),
         write: flags.write.clone(),
     };
     let mut report = Report::new(flags.json);
     report.machine(&machine::facts(&bench.directory))?;
-    let all: [(What, Run); 13] = [
+    let all: [(What, Run); 14] = [
         (What::Limits, scenario::limits::run),
         (What::Admission, scenario::admission::run),
         (What::Throughput, scenario::throughput::run),
@@ -169,6 +191,7 @@ fn story(flags: &Flags) -> Result<bool> {
         (What::Neighbours, scenario::neighbours::run),
         (What::Hostile, scenario::hostile::run),
         (What::Fleet, scenario::fleet::run),
+        (What::Soak, scenario::soak::run),
     ];
     for (what, run) in all {
         // The smoke run of the faults takes as long as all others together: it is asked for by name.

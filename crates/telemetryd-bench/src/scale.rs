@@ -39,6 +39,8 @@ pub(crate) struct Scale {
     pub(crate) faults: u32,
     /// Events of a life that `crash` records and replays.
     pub(crate) recorded: usize,
+    /// How long `soak` goes on.
+    pub(crate) soak: Duration,
 }
 
 impl Scale {
@@ -61,6 +63,7 @@ impl Scale {
         fleets: 5,
         faults: u32::MAX,
         recorded: 800,
+        soak: Duration::from_secs(600),
     };
 
     /// Everything once.
@@ -82,5 +85,6 @@ impl Scale {
         fleets: 1,
         faults: 1,
         recorded: 60,
+        soak: Duration::from_secs(6),
     };
 }

@@ -21,9 +21,12 @@ pub(crate) mod kill;
 pub(crate) mod neighbours;
 
 pub(crate) mod fleet;
+
 pub(crate) mod hostile;
+pub(crate) mod soak;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -43,6 +46,10 @@ pub(crate) struct Bench {
     pub(crate) scale: Scale,
     /// Rounds instead of the scale's.
     pub(crate) rounds: Option<u32>,
+    /// How long `soak` goes on instead of the scale's.
+    pub(crate) wait: Option<Duration>,
+    /// The seed of `soak`; without one, by chance.
+    pub(crate) seed: Option<u64>,
     /// Where `fleet` draws.
     pub(crate) plot: Option<PathBuf>,
     /// Rows of `crash` whose name contains this.
