@@ -173,14 +173,14 @@ impl<'c> Event<'c> {
 }
 
 /// A daemon for whoever has none.
-fn start_one(surroundings: &Surroundings, seen: &Seen<'_>) {
+pub(crate) fn start_one(surroundings: &Surroundings, seen: &Seen<'_>) {
     if !seen.no_start {
         start::start(surroundings);
     }
 }
 
 /// A line, its end included.
-fn written(line: &Map<String, Value>) -> String {
+pub(crate) fn written(line: &Map<String, Value>) -> String {
     let mut text = Value::Object(line.clone()).to_string();
     text.push('\n');
     text

@@ -21,6 +21,7 @@
 
 mod client;
 mod event;
+mod leave;
 mod newer;
 mod seen;
 mod spool;
@@ -45,5 +46,6 @@ pub use consent::{Gathered, Question};
 pub use context::Context;
 pub use event::{Event, Sent};
 pub use files::RealFiles;
+pub use leave::Unheard;
 pub use notice::Notice;
 pub use surroundings::Surroundings;

@@ -68,8 +68,13 @@ impl Daemon {
 
     /// The same for whoever can do without: the error is still the library's.
     pub(crate) fn reach(context: &Context) -> Result<Self, ConnectError> {
+        Self::reach_within(context, PATIENCE)
+    }
+
+    /// The same for whoever has no time.
+    pub(crate) fn reach_within(context: &Context, patience: Duration) -> Result<Self, ConnectError> {
         let candidates = context.surroundings.sockets.candidates();
-        connect::connect(&candidates, clock::after(PATIENCE)).map(|connection| Self { connection })
+        connect::connect(&candidates, clock::after(patience)).map(|connection| Self { connection })
     }
 
     /// The one that listens there, and no other.

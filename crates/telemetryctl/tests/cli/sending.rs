@@ -254,3 +254,110 @@ fn a_daemon_that_never_answers_holds_nobody_for_long() {
     let ended = world.run(&["send", "kedro", "ran", "--strict"]);
     assert_eq!(ended.code, 5, "{}", ended.err);
 }
+
+/// A tool some of whose events may wait on the disk.
+fn waiting(world: &World) {
+    world.manifest("mytool", "opt-out");
+    let listed = "name = \"mytool\"\nconsent = \"opt-out\"\n[events.ran]\nproperties.n = \"integer\"\nproperties.text = \"string\"\n";
+    world.write("data/telemetryd/tools.d/mytool.toml", listed);
+}
+
+/// The events in the spool.
+fn spooled(world: &World) -> Vec<Value> {
+    let entries = std::fs::read_dir(world.path("state/spool")).into_iter().flatten();
+    let names = entries.map(|entry| {
+        entry
+            .expect("an entry")
+            .file_name()
+            .into_string()
+            .expect("a name")
+    });
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".mytool.ndjson")).collect();
+    names.sort_unstable();
+    let read =
+        |name: &String| serde_json::from_str(&world.read(&format!("state/spool/{name}"))).expect("JSON");
+    names.iter().map(read).collect()
+}
+
+#[test]
+fn without_a_daemon_what_may_wait_waits_for_the_next() {
+    let world = World::new();
+    waiting(&world);
+    let send = [
+        "send",
+        "mytool",
+        "ran",
+        "-p",
+        "n=3",
+        "-p",
+        "text=secret",
+        "--verbose",
+    ];
+    let ended = world.run(&send);
+    assert_eq!(ended.code, 0);
+    assert!(
+        ended.err.contains("1 event kept for the next daemon"),
+        "{}",
+        ended.err
+    );
+    let events = spooled(&world);
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["properties"], json!({"n": 3}), "no text of anybody's");
+    assert!(events[0]["time"].is_i64() && events[0]["context"]["library"]["name"] == "telemetryctl");
+    assert!(events[0].get("ack").is_none());
+    // It is there, and still an error for who wants a daemon; and what is not listed does not wait.
+    assert_eq!(world.run(&["send", "mytool", "ran", "--strict"]).code, 3);
+    let ended = world.run(&["send", "mytool", "other", "--json"]);
+    assert_eq!(ended.value()["error"], "no_daemon");
+    let ended = world.run(&["send", "mytool", "ran", "--json"]);
+    assert_eq!(ended.value()["status"], "spooled");
+    // One whose id does not say when it was is not kept: nobody could tell when it is too old.
+    let line = b"{\"id\":\"7f1c38a2-9c1e-4f6e-8a57-0d4d7b3c2a11\"}\n";
+    world.run_with(&["send", "mytool", "ran", "--stdin"], line);
+    assert_eq!(spooled(&world).len(), 3);
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_waited_for_once_and_then_left_alone() {
+    let world = World::new();
+    waiting(&world);
+    let daemon = world.daemon(|_| Reply::Silence);
+    let first = world.run(&["send", "mytool", "ran", "-p", "n=1", "--strict"]);
+    assert_eq!(first.code, 5, "{}", first.err);
+    let heard = daemon.next();
+    assert_eq!(spooled(&world)[0]["id"], heard["id"], "one event, wherever it is");
+    for n in ["n=2", "n=3"] {
+        let ended = world.run(&["send", "mytool", "ran", "-p", n, "--verbose"]);
+        assert!(ended.err.contains("was not asked again"), "{}", ended.err);
+    }
+    assert_eq!(spooled(&world).len(), 3);
+    assert!(daemon.all().is_empty(), "it was not asked again");
+}
+
+#[test]
+fn a_daemon_that_takes_no_connection_holds_a_script_for_no_longer_than_a_library() {
+    let world = World::new();
+    waiting(&world);
+    let listener = std::os::unix::net::UnixListener::bind(world.path("run/d.sock")).expect("a socket");
+    rustix::net::listen(&listener, 0).expect("a short backlog");
+    // Until it is full.
+    let mut held = Vec::new();
+    let full = loop {
+        let flags = rustix::net::SocketFlags::NONBLOCK;
+        let kind = rustix::net::SocketType::STREAM;
+        let socket =
+            rustix::net::socket_with(rustix::net::AddressFamily::UNIX, kind, flags, None).expect("a socket");
+        let address = rustix::net::SocketAddrUnix::new(world.path("run/d.sock")).expect("an address");
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => held.push(socket),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full, rustix::io::Errno::AGAIN);
+    for said in ["it did not take the connection in time", "was not asked again"] {
+        let ended = world.run(&["send", "mytool", "ran", "--ack", "none", "--verbose"]);
+        assert_eq!(ended.code, 0);
+        assert!(ended.err.contains(said), "{}", ended.err);
+    }
+    assert_eq!(spooled(&world).len(), 2);
+}

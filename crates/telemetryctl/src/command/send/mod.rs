@@ -3,6 +3,7 @@
 
 mod beside;
 mod input;
+mod left;
 mod line;
 mod tally;
 
@@ -11,8 +12,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use telemetry_client::connect::Refusal;
 use telemetry_client::context::Named;
-use telemetry_client::{Gathered, Notice, Question, RealFiles, TalkError};
+use telemetry_client::{DEADLINE, Gathered, Notice, Question, RealFiles, TalkError, Unheard};
 use telemetry_protocol::consent::{Fact, Layer, Verdict};
 use telemetry_protocol::event::Ack;
 
@@ -285,13 +287,26 @@ impl Sender<'_> {
                 return Ok(());
             }
             if let Link::Unknown = self.link {
-                match Daemon::reach(self.context) {
-                    Ok(daemon) => self.link = Link::Up(Box::new(daemon)),
-                    Err(error) => self.tally.no_daemon(&no_daemon(error)),
+                match rest.first().filter(|event| self.wedged(event)) {
+                    Some(_) => {
+                        self.tally.wedged();
+                        self.link = Link::Down;
+                    }
+                    None => match Daemon::reach_within(self.context, patience(rest)) {
+                        Ok(daemon) => self.link = Link::Up(Box::new(daemon)),
+                        Err(error) => {
+                            if matches!(error.cause, Refusal::Busy) {
+                                self.link = Link::Down;
+                            }
+                            self.tally.no_daemon(&no_daemon(error));
+                        }
+                    },
                 }
             }
             let Link::Up(daemon) = &mut self.link else {
-                return self.tally.unrecorded(rest, screen);
+                let down = matches!(self.link, Link::Down);
+                let why = if down { Unheard::Wedged } else { Unheard::Nobody };
+                return self.leave(rest, why, screen);
             };
             match deliver(daemon, rest, &mut answered, &mut self.tally, screen)? {
                 Ok(()) => return self.once_more(&group, screen),
@@ -300,8 +315,13 @@ impl Sender<'_> {
                     let timed_out = matches!(error, TalkError::TimedOut);
                     self.tally.broken(&daemon.broken("send", &error), timed_out);
                     self.link = if timed_out { Link::Down } else { Link::Unknown };
+                    let why = if timed_out {
+                        Unheard::Wedged
+                    } else {
+                        Unheard::Nobody
+                    };
                     let rest = group.get(answered..).unwrap_or_default();
-                    return self.tally.unrecorded(rest, screen);
+                    return self.leave(rest, why, screen);
                 }
             }
         }
@@ -328,6 +348,14 @@ impl Sender<'_> {
     }
 }
 
+/// How long a daemon may take to take these: for one event without an answer as long as a library's.
+fn patience(events: &[Ready]) -> Duration {
+    match events {
+        [event] if event.ack == Ack::None => DEADLINE,
+        _ => ANSWER,
+    }
+}
+
 /// Sends events and reads an answer for each that wants one, in order.
 fn deliver(
     daemon: &mut Daemon,
@@ -340,7 +368,7 @@ fn deliver(
     for event in events {
         lines.extend_from_slice(event.line.as_bytes());
     }
-    if let Err(error) = daemon.send(&lines, ANSWER) {
+    if let Err(error) = daemon.send(&lines, patience(events)) {
         return Ok(Err(error));
     }
     for event in events {

@@ -28,6 +28,8 @@ pub(super) struct Tally {
     refused: u64,
     /// Not taken for a reason that is the caller's.
     wrong: u64,
+    /// In the spool, for the next daemon.
+    kept: u64,
     unrecorded: u64,
     timed_out: bool,
     no_daemon: bool,
@@ -48,6 +50,7 @@ impl Tally {
             declined: 0,
             refused: 0,
             wrong: 0,
+            kept: 0,
             unrecorded: 0,
             timed_out: false,
             no_daemon: false,
@@ -154,9 +157,29 @@ impl Tally {
         self.why = Some(failure.to_string());
     }
 
-    /// Events that nobody took.
-    pub(super) fn unrecorded(&mut self, events: &[Ready], screen: &mut Screen) -> Result<(), Failure> {
-        self.unrecorded += events.len() as u64;
+    /// A daemon did not answer a moment ago, and is not asked.
+    pub(super) fn wedged(&mut self) {
+        self.timed_out = true;
+        self.why = Some("telemetryd did not answer a moment ago, and was not asked again".to_owned());
+    }
+
+    /// An event that nobody took, and that waits in the spool.
+    pub(super) fn kept(&mut self, event: &Ready, screen: &mut Screen) -> Result<(), Failure> {
+        self.kept += 1;
+        if screen.json {
+            screen.value(&json!({ "ok": true, "status": "spooled", "id": event.id }))?;
+        }
+        Ok(())
+    }
+
+    /// Events that nobody took, wherever they are now.
+    pub(super) fn untaken(&self) -> u64 {
+        self.kept + self.unrecorded
+    }
+
+    /// An event that nobody took, and that may not wait.
+    pub(super) fn unrecorded(&mut self, event: &Ready, screen: &mut Screen) -> Result<(), Failure> {
+        self.unrecorded += 1;
         if screen.json {
             let (error, message) = match self.timed_out {
                 true => (
@@ -165,9 +188,7 @@ impl Tally {
                 ),
                 false => ("no_daemon", "no daemon answers; nothing was recorded"),
             };
-            for event in events {
-                screen.value(&json!({ "ok": false, "error": error, "message": message, "id": event.id }))?;
-            }
+            screen.value(&json!({ "ok": false, "error": error, "message": message, "id": event.id }))?;
         }
         Ok(())
     }
@@ -201,6 +222,7 @@ impl Tally {
             (self.duplicates, "recorded before"),
             (self.declined, "declined"),
             (self.refused, "refused"),
+            (self.kept, "kept for the next daemon"),
             (self.unrecorded, "not recorded"),
             (self.wrong, "not valid"),
         ] {
@@ -214,7 +236,11 @@ impl Tally {
         if let Some(why) = &self.declined_why {
             screen.talk(&format!("  declined {}", plain(why)));
         }
-        if let Some(why) = self.why.as_ref().filter(|_| self.unrecorded + self.refused > 0) {
+        if let Some(why) = self
+            .why
+            .as_ref()
+            .filter(|_| self.kept + self.unrecorded + self.refused > 0)
+        {
             for line in why.lines() {
                 screen.talk(&format!(
                     "  {}",
