@@ -6,6 +6,7 @@
 mod answers;
 mod consent;
 mod ctl;
+mod everywhere;
 mod gateway;
 mod homes;
 mod limits;
