@@ -30,7 +30,12 @@ fn a_manifest_with_mistakes_is_named_in_the_log_by_doctor_and_by_tools_with_its_
         "and no other tool is disturbed"
     );
     let ctl = Ctl::new(&home);
-    for args in [&["doctor"][..], &["tools", "list"], &["tools", "show", TOOL]] {
+    for args in [
+        &["doctor"][..],
+        &["tools", "list"],
+        &["tools", "show", TOOL],
+        &["consent", "explain", "--tool", TOOL],
+    ] {
         let exit = ctl.run(args);
         let said = format!("{}{}", exit.stdout, exit.stderr);
         assert!(

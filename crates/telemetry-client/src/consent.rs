@@ -194,6 +194,27 @@ fn name_of(path: &Path) -> String {
     path.get(from.unwrap_or(0)..).unwrap_or_default().to_owned()
 }
 
+/// What is wrong with the file that should be the manifest of `tool`, each with file and line: while there is anything,
+/// the tool has no manifest.
+#[must_use]
+pub fn mistakes(surroundings: &Surroundings, tool: &str, eyes: &dyn Look) -> Vec<String> {
+    let files = places(surroundings).into_iter();
+    let files = files.map(|(_, directory)| directory.join(format!("{tool}.toml")));
+    let mut found = files.map(|file| (eyes.look(&file), file.display().to_string()));
+    match found.find(|(found, _)| *found != Found::Absent) {
+        Some((Found::File(text), file)) => {
+            let mistakes = Manifest::parse(&text).err().unwrap_or_default();
+            mistakes
+                .iter()
+                .map(|m| format!("{file}:{}: {}", m.line, m.message))
+                .collect()
+        }
+        Some((Found::Unreadable(why), file)) => vec![format!("{file}:1: cannot be read: {why}")],
+        Some((_, file)) => vec![format!("{file}:1: is a directory")],
+        None => Vec::new(),
+    }
+}
+
 /// The directories of manifests; the first that has a tool's counts.
 fn places(surroundings: &Surroundings) -> Vec<(Origin, PathBuf)> {
     let mut places = vec![

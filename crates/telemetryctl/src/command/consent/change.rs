@@ -259,7 +259,7 @@ impl Change {
                 };
                 let why = match decides {
                     _ if by == "notice" => plain(&format!(
-                        ", by notice: {source} (not shown yet; say this at a terminal)"
+                        ", by notice: {source} (not shown yet; 'telemetryctl opt-in --tool {tool}' at a terminal shows it)"
                     )),
                     Some(link) => because(&link.fact),
                     None => String::new(),

@@ -40,6 +40,8 @@ pub(crate) struct Explained {
     pub(crate) notice: Option<(String, String)>,
     /// What the manifest lets through beyond what was agreed to.
     pub(crate) wider: Vec<String>,
+    /// Why the file that should be its manifest is none.
+    pub(crate) mistakes: Vec<String>,
     /// Events from before a denial that stops collection alone.
     pub(crate) still_queued: Option<u64>,
 }
@@ -139,7 +141,12 @@ impl Which {
                         None => (None, Vec::new()),
                     },
                 };
+                let mistakes = match policy.manifest(&tool) {
+                    Some(_) => Vec::new(),
+                    None => telemetry_client::consent::mistakes(&context.surroundings, &tool, &RealFiles),
+                };
                 Explained {
+                    mistakes,
                     tool,
                     decision,
                     notice,

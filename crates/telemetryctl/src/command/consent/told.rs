@@ -77,6 +77,9 @@ pub(super) fn to_a_person(
         let told = format!("not shown yet: {begin}{rest}");
         screen.line(&format!("  {:<12} {:<6}  {told}{DECIDES}", "notice", "deny"))?;
     }
+    for mistake in &explained.mistakes {
+        screen.line(&format!("  its manifest cannot be used: {}", plain(mistake)))?;
+    }
     for wider in &explained.wider {
         screen.line(&format!(
             "  its manifest lets more through than was agreed to: {}",
