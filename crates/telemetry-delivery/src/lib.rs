@@ -23,7 +23,7 @@ mod verdict;
 pub use backoff::{RETRY_AFTER_MAX, RETRY_AFTER_MIN, backoff, spread};
 pub use encode::{Bound, Encoded, Limits, VERSION, encode, limits, may_outgrow, size_bound};
 pub use error::BuildError;
-pub use http::{ANSWER_MAX, Client, Gate, Probe, Probed, Step, check_proxy, tls_problems};
+pub use http::{ANSWER_MAX, Client, Gate, Probe, Probed, Step, check_proxy, read_whole, tls_problems};
 pub use meta::Meta;
 pub use preview::{Preview, preview};
 pub use report::{ANSWER_KEPT, DETAIL_MAX, Report};

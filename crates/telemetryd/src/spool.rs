@@ -20,6 +20,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tracing::{debug, info, warn};
 
+pub use self::file::line_of;
 use self::file::{Bad, Name, Waiting};
 use crate::config::{Mode, Places};
 use crate::ingest::{self, Peer};

@@ -12,8 +12,8 @@ use super::ANSWER_MAX;
 use super::connection::Connection;
 use crate::encode::refuses;
 use crate::retry_after::retry_after;
-use crate::types::Encoding;
-use crate::verdict::Answer;
+use crate::types::{Confirm, Encoding};
+use crate::verdict::{Answer, Exchange, Verdict, verdict};
 
 /// What came of an answer so far.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ pub(super) struct Received {
 
 impl Received {
     /// Takes down the head. `sent_at` is the wall clock when the batch was sent.
-    pub(super) fn head(head: &Response<Incoming>, batch: Uuid, sent_at: SystemTime) -> Self {
+    pub(super) fn head<B>(head: &Response<B>, batch: Uuid, sent_at: SystemTime) -> Self {
         let headers = head.headers();
         Self {
             status: head.status().as_u16(),
@@ -86,6 +86,29 @@ impl Received {
             refused: self.status / 100 == 2 && refuses(encoding, &self.body),
         }
     }
+}
+
+/// What an answer means that came whole, and how long it asks to wait (not yet clamped): what [`Client::send`] makes
+/// of it, without a connection. Of the body the first [`ANSWER_MAX`] bytes count. `sent_at` is the wall clock that a
+/// date is compared with where the answer has none of its own.
+///
+/// [`Client::send`]: crate::Client::send
+#[must_use]
+pub fn read_whole(
+    answer: &Response<&[u8]>,
+    batch: Uuid,
+    encoding: Encoding,
+    confirm: Confirm,
+    sent_at: SystemTime,
+) -> (Verdict, Option<Duration>) {
+    let mut received = Received::head(answer, batch, sent_at);
+    let body = *answer.body();
+    received
+        .body
+        .extend_from_slice(body.get(..ANSWER_MAX).unwrap_or(body));
+    received.complete = true;
+    let facts = received.facts(batch, encoding);
+    (verdict(&Exchange::Answered(facts), confirm), received.retry_after)
 }
 
 pub(super) fn is_html(headers: &HeaderMap) -> bool {

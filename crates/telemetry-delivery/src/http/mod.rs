@@ -42,6 +42,7 @@ use prepare::{Prepared, Unprepared};
 use proxy::Route;
 use request::Target;
 
+pub use answer::read_whole;
 pub use pem::tls_problems;
 pub use probe::{Probe, Probed, Step};
 pub use proxy::check_proxy;

@@ -112,6 +112,28 @@ pub fn load(places: &Places, flags: &Flags, environment: &Environment) -> Result
     }
 }
 
+/// What one text says, alone: the pure part of [`load`], which `path` is only named to.
+///
+/// # Errors
+/// All problems of the text at once.
+pub fn of_text(mode: Mode, path: &Path, text: &str) -> Result<Loaded, Problems> {
+    let mut problems = Problems::default();
+    let (layer, whole) = parse(path, text, &mut problems);
+    let checked = whole.then(|| check::check(mode, &layer, &mut problems));
+    let files = vec![path.to_owned()];
+    match checked {
+        Some((checked, origins)) if problems.is_empty() => Ok(Loaded {
+            checked,
+            origins,
+            files,
+        }),
+        _ => {
+            problems.sort(&files);
+            Err(problems)
+        }
+    }
+}
+
 /// One file's layer, and whether all of it could be read. What was read beside a syntax error is checked
 /// too, so that all is said at once; but not what the error itself makes look wrong: its line, and where
 /// that was a table's header, the keys of that table.

@@ -111,10 +111,28 @@ pub(super) fn read(directory: &Path, name: &Name, uid: u32, most: usize) -> Resu
     file.take(bound)
         .read_to_end(&mut bytes)
         .map_err(|_| Bad("it cannot be read"))?;
+    said(name, bytes, most)
+}
+
+/// What these bytes in a file of this name stand for.
+fn said(name: &Name, bytes: Vec<u8>, most: usize) -> Result<Waiting, Bad> {
     match name {
         Name::Event { id, tool } => event(bytes, *id, tool, most),
         Name::Manifest { tool } => manifest(&bytes, tool, most),
         Name::Count { .. } => Err(Bad("it is no event")),
+    }
+}
+
+/// The line, its end included, that a file of this name with these bytes stands for; `most` bounds it, in bytes.
+///
+/// # Errors
+/// Why it stands for none.
+pub fn line_of(name: &str, bytes: Vec<u8>, most: usize) -> Result<Vec<u8>, &'static str> {
+    let name = Name::parse(name).ok_or("its name is nobody's")?;
+    match said(&name, bytes, most) {
+        Ok(Waiting::Line(line)) => Ok(line),
+        Ok(Waiting::Gone) => Err("it is gone"),
+        Err(Bad(why)) => Err(why),
     }
 }
 
