@@ -191,18 +191,23 @@ impl Machine {
     /// Waits until nothing goes on but what waits for time to pass. A daemon that dies meanwhile is buried and started
     /// again.
     pub(crate) async fn rest(&mut self) -> Result<(), String> {
+        self.rest_for(2).await
+    }
+
+    /// The same, where it is quiet enough after so many looks that saw nothing.
+    async fn rest_for(&mut self, looks: u32) -> Result<(), String> {
         let mut quiet = 0;
         for round in 0..2000 {
             let before = self.signature();
             for _ in 0..YIELDS {
                 tokio::task::yield_now().await;
             }
-            if disk::sprung(self.estate.lane) {
-                return Box::pin(self.bury(None)).await;
-            }
             if let Some(life) = &self.life {
                 // Behind everything that was asked of the queue before.
                 let _ = life.queue.checked().await;
+            }
+            if disk::sprung(self.estate.lane) {
+                return Box::pin(self.bury(None)).await;
             }
             for _ in 0..YIELDS {
                 tokio::task::yield_now().await;
@@ -214,7 +219,7 @@ impl Machine {
                 true => quiet += 1,
                 false => quiet = 0,
             }
-            if quiet == 2 {
+            if quiet == looks {
                 break;
             }
         }
@@ -232,9 +237,10 @@ impl Machine {
             self.passed_ms += ms;
             self.estate.laptop.pass(ms);
             tokio::time::advance(now).await;
-            self.rest().await?;
+            // Most pieces wake nobody.
+            self.rest_for(1).await?;
         }
-        Ok(())
+        self.rest().await
     }
 
     /// Says these lines as this user, and waits for the answers; a moment passes where one takes long.
