@@ -80,6 +80,7 @@ def rows(place, stack):
     vendors = {"well": sink.url, "refusing": f"http://127.0.0.1:{tools.free_port()}", "hanging": hanging.url}
     silent = "name server silent"
     if names:
+        stack.enter_context(names[1])
         vendors[silent] = "http://collector.example.org"
     before = {silent: names[0]} if names else {}
     yield Row("off", "", sink.url, OFF)
@@ -97,6 +98,7 @@ def one_round(table, place):
         ready.run(table[0].where + PATHS[tool], OFF)
         for row in table:
             row.run(tool, ready)
+        print(f"  {tool.__name__}: {[round(row.times[tool][-1], 2) for row in table]}", file=sys.stderr, flush=True)
 
 
 def main():
@@ -108,8 +110,8 @@ def main():
         for number in range(runs):
             try:
                 one_round(table, Path(place) / f"round-{number}")
-            except AssertionError as error:
-                # A machine that is too busy to start a service: the rounds before count.
+            except (AssertionError, OSError) as error:
+                # A machine that is too busy to start a service, a port that somebody else took: the rounds before count.
                 print(error, file=sys.stderr, flush=True)
                 break
             print(f"round {number + 1} of {runs}", file=sys.stderr, flush=True)
