@@ -83,6 +83,15 @@ impl Clients {
     }
 }
 
+/// Ends the clients, when the test has failed too: it would wait for them.
+struct Ending<'c>(&'c Clients);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end.store(true, Ordering::Relaxed);
+    }
+}
+
 fn id_of(value: &Value) -> String {
     value["id"].as_str().expect("an id").to_owned()
 }
@@ -120,6 +129,7 @@ fn lives_with(ack: &str, seed: u64, burst: u64, script: Script, between: fn(&Dae
     };
     std::thread::scope(|scope| {
         let (heard, socket) = (&heard, daemon.socket());
+        let _ending = Ending(heard);
         for writer in 0..WRITERS {
             let socket = socket.clone();
             scope.spawn(move || heard.write(&socket, ack, seed * 100 + writer));
@@ -138,7 +148,6 @@ fn lives_with(ack: &str, seed: u64, burst: u64, script: Script, between: fn(&Dae
             );
             status(&daemon);
         }
-        heard.end.store(true, Ordering::Relaxed);
     });
     let acknowledged = heard.acknowledged.into_inner().unwrap();
     assert!(

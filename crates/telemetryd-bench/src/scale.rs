@@ -84,7 +84,7 @@ impl Scale {
         machines: 300,
         fleets: 1,
         faults: 1,
-        recorded: 60,
+        recorded: 100,
         soak: Duration::from_secs(6),
     };
 }

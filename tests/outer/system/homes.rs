@@ -26,9 +26,17 @@ fn no_home_is_ever_looked_into() {
         ".config/telemetryd/consent.toml",
         ".config/telemetryd/config.toml",
         "runtime/telemetryd/x",
+        ".other/config.toml",
     ] {
         home.write(private.join(file), "telemetry = false\n");
     }
+    // A tool whose users say no in a file of their home: a user's own daemon would read it.
+    let files =
+        "user_files = [{ path = \"~/.other/config.toml\", format = \"toml\", key = \"telemetry\" }]\n";
+    home.write(
+        home.config_dir().join("tools.d/other.toml"),
+        format!("{}{files}", crate::stage::manifest("other")),
+    );
     home.set_env("HOME", &private);
     // A toolchain's own libraries may lie in a home.
     home.unset_env("LD_LIBRARY_PATH");

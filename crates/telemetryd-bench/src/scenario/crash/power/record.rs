@@ -76,7 +76,7 @@ pub(super) fn record(bench: &Bench, kind: Kind, events: usize, random: &mut Rng)
     under.push(record.to_str().context("a path that is not text")?);
     if kind == Kind::FailingSyncs {
         // Not the first: those make the file, and a start that fails is another row.
-        under.extend(["-e", "inject=fsync,fdatasync:error=EIO:when=9+7"]);
+        under.extend(["-e", "inject=fsync,fdatasync:error=EIO:when=9+4"]);
     }
     let mut daemon = home.spawn_under(&under)?;
     daemon.wait_until_ready()?;
