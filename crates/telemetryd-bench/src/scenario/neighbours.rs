@@ -17,7 +17,7 @@ use crate::bare::socket::visit;
 use crate::clock;
 use crate::daemon::Settings;
 use crate::endpoint::Endpoint;
-use crate::figure::{Figure, Wanted, percentile};
+use crate::figure::{Figure, Wanted, median, percentile};
 use crate::lines::{Ack, LINE, Lines};
 use crate::report::Report;
 
@@ -65,6 +65,7 @@ pub(crate) fn part() -> Option<Result<()>> {
     let socket = PathBuf::from(std::env::var_os(SOCKET)?);
     Some(match part.split_once(' ') {
         Some(("quiet", clients)) => quiet(&socket, clients.parse().unwrap_or(1)),
+        Some(("noisy", "computing")) => computing(),
         Some(("noisy", what @ ("connecting" | "visiting"))) => connecting(&socket, what == "visiting"),
         Some(("noisy", what)) => noisy(&socket, what),
         Some(("stranger", address)) => super::hostile::stranger(address),
@@ -92,29 +93,44 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut quiet = Quiet::start(&daemon.socket(), bench.scale.visits)?;
     quiet.times()?;
     for (what, name) in FLOODS {
-        let (mut alone, mut beside) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
+        // Threads that never pause take the processors, whomever they connect to: that much is the system's.
+        let compared = match what {
+            "connecting" | "visiting" => Some("computing"),
+            _ => None,
+        };
+        let (mut without, mut beside) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
+        let mut of_alone = [const { Vec::new() }; 2];
         for _ in 0..bench.rounds(bench.scale.latency_rounds) {
-            let times = quiet.times()?;
-            alone[0].push(percentile(&times, 0.5));
-            alone[1].push(percentile(&times, 0.95));
-            let flood = Part::start("noisy", what, &daemon.socket(), NOISY)?;
-            clock::pause(WARM);
-            let times = quiet.times()?;
-            drop(flood);
-            beside[0].push(percentile(&times, 0.5));
-            beside[1].push(percentile(&times, 0.95));
+            let alone = shares(&quiet.times()?);
+            let compared = match compared {
+                Some(what) => quiet.beside(&daemon.socket(), what)?,
+                None => alone,
+            };
+            let flooded = quiet.beside(&daemon.socket(), what)?;
+            for which in 0..2 {
+                without[which].push(compared[which]);
+                beside[which].push(flooded[which]);
+                of_alone[which].push(flooded[which] / alone[which]);
+            }
         }
+        let (whose, of) = match compared {
+            None => ("a quiet user alone", "alone"),
+            Some(_) => ("a quiet user beside threads that only compute", "those"),
+        };
         for (which, share) in ["p50", "p95"].into_iter().enumerate() {
-            report.figure(Figure::new(
-                format!("a quiet user alone: {share}"),
-                "µs",
-                &alone[which],
-            ));
+            report.figure(Figure::new(format!("{whose}: {share}"), "µs", &without[which]));
             report.figure(
                 Figure::new(format!("beside {name}: {share}"), "µs", &beside[which])
-                    .beside("alone", &alone[which])
+                    .beside(of, &without[which])
                     .wanted(Wanted::RatioAtMost(2.0)),
             );
+        }
+        if compared.is_some() {
+            report.note(format!(
+                "{name}, beside the quiet user alone on both processors: p50 {:.2}, p95 {:.2}",
+                median(&of_alone[0]),
+                median(&of_alone[1])
+            ));
         }
     }
     let status = daemon.order(&json!({ "op": "status", "all_users": true }))?;
@@ -177,6 +193,15 @@ impl Quiet {
         Ok(Self { part, answers, sent })
     }
 
+    /// p50 and p95 while another user does this.
+    fn beside(&mut self, socket: &Path, what: &str) -> Result<[f64; 2]> {
+        let flood = Part::start("noisy", what, socket, NOISY)?;
+        clock::pause(WARM);
+        let times = self.times()?;
+        drop(flood);
+        Ok(shares(&times))
+    }
+
     /// The times of its next visits, in microseconds.
     fn times(&mut self) -> Result<Vec<f64>> {
         let asked = self.part.0.stdin.as_mut().context("a pipe")?;
@@ -187,6 +212,27 @@ impl Quiet {
         self.sent += times.len() as u64;
         Ok(times.iter().filter_map(Value::as_f64).collect())
     }
+}
+
+fn shares(times: &[f64]) -> [f64; 2] {
+    [percentile(times, 0.5), percentile(times, 0.95)]
+}
+
+/// As many threads as [`connecting`] has, which do nothing, without a pause, until they are killed.
+fn computing() -> ! {
+    std::thread::scope(|scope| {
+        let spin = || -> () {
+            loop {
+                std::hint::spin_loop();
+            }
+        };
+        for _ in 1..VISITORS {
+            scope.spawn(spin);
+        }
+        loop {
+            std::hint::spin_loop();
+        }
+    })
 }
 
 /// The quiet user: so many visits each time it is asked.
