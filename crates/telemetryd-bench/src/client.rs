@@ -13,19 +13,24 @@ use crate::lines::{Ack, LINE, Lines};
 /// A sample of ids is kept: one of so many.
 const SAMPLE: u64 = 1000;
 
-/// How an answer to an accepted event begins.
-const QUEUED: &[u8] = br#"{"ok":true,"status":"queued""#;
+/// How an answer to an accepted event begins, by when it is answered.
+const fn accepted(ack: Ack) -> &'static [u8] {
+    match ack {
+        Ack::Synced => br#"{"ok":true,"status":"synced""#,
+        Ack::Queued | Ack::None => br#"{"ok":true,"status":"queued""#,
+    }
+}
 
 /// Sends `events` with at most `window` unanswered, and waits for every answer. Returns a sample of their ids.
 ///
 /// # Errors
-/// When an answer is not `queued`, or the connection breaks.
-pub(crate) fn send(socket: &Path, events: u64, window: u64) -> Result<Vec<Uuid>> {
+/// When an answer is another than the one that was asked for, or the connection breaks.
+pub(crate) fn send(socket: &Path, events: u64, window: u64, ack: Ack) -> Result<Vec<Uuid>> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let mut ready = Ready::new(events);
+    let mut ready = Ready::new(events, ack);
     let (mut sent, mut answered) = (0, 0);
-    let mut answers = Answers::new();
+    let mut answers = Answers::new(ack);
     while answered < events {
         let now = (window - (sent - answered)).min(events - sent);
         ready.make(now);
@@ -52,9 +57,9 @@ struct Ready {
 }
 
 impl Ready {
-    fn new(most: u64) -> Self {
+    fn new(most: u64, ack: Ack) -> Self {
         Self {
-            lines: Lines::new(Ack::Queued),
+            lines: Lines::new(ack),
             bytes: Vec::new(),
             taken: 0,
             made: 0,
@@ -87,11 +92,17 @@ impl Ready {
 ///
 /// # Errors
 /// The first of theirs.
-pub(crate) fn send_over(socket: &Path, connections: u64, events: u64, window: u64) -> Result<Vec<Uuid>> {
+pub(crate) fn send_over(
+    socket: &Path,
+    connections: u64,
+    events: u64,
+    window: u64,
+    ack: Ack,
+) -> Result<Vec<Uuid>> {
     std::thread::scope(|scope| {
         let each = events / connections;
         let threads: Vec<_> = (0..connections)
-            .map(|_| scope.spawn(move || send(socket, each, window)))
+            .map(|_| scope.spawn(move || send(socket, each, window, ack)))
             .collect();
         let mut samples = Vec::new();
         for thread in threads {
@@ -106,14 +117,16 @@ pub(crate) fn send_over(socket: &Path, connections: u64, events: u64, window: u6
 
 /// Reads answer lines.
 struct Answers {
+    accepted: &'static [u8],
     buffer: Vec<u8>,
     /// How much of the buffer is an unfinished line.
     rest: usize,
 }
 
 impl Answers {
-    fn new() -> Self {
+    fn new(ack: Ack) -> Self {
         Self {
+            accepted: accepted(ack),
             buffer: vec![0; 64 * 1024],
             rest: 0,
         }
@@ -128,7 +141,7 @@ impl Answers {
         let mut from = 0;
         while let Some(length) = self.buffer[from..filled].iter().position(|byte| *byte == b'\n') {
             let line = &self.buffer[from..from + length];
-            if !line.starts_with(QUEUED) {
+            if !line.starts_with(self.accepted) {
                 bail!("an event was answered with {}", String::from_utf8_lossy(line));
             }
             count += 1;

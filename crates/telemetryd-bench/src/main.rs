@@ -104,6 +104,8 @@ enum What {
     Neighbours,
     /// What hostile requests at the gateway do to the socket's clients (root: one of them is another user's)
     Hostile,
+    /// The same job done by syslog-ng, where it is installed
+    SyslogNg,
     /// Ten thousand simulated machines and one endpoint: the rates after an outage
     Fleet,
     /// Everything at once with random faults: balanced books and flat memory at the end
@@ -177,7 +179,7 @@ fn story(flags: &Flags) -> Result<bool> {
     };
     let mut report = Report::new(flags.json);
     report.machine(&machine::facts(&bench.directory))?;
-    let all: [(What, Run); 14] = [
+    let all: [(What, Run); 15] = [
         (What::Limits, scenario::limits::run),
         (What::Admission, scenario::admission::run),
         (What::Throughput, scenario::throughput::run),
@@ -190,6 +192,7 @@ fn story(flags: &Flags) -> Result<bool> {
         (What::Crash, scenario::crash::run),
         (What::Neighbours, scenario::neighbours::run),
         (What::Hostile, scenario::hostile::run),
+        (What::SyslogNg, scenario::syslog_ng::run),
         (What::Fleet, scenario::fleet::run),
         (What::Soak, scenario::soak::run),
     ];

@@ -58,5 +58,8 @@ fn a_quick_run_prints_a_figure_of_every_scenario_and_loses_no_event_over_its_kil
     if rustix::process::geteuid().is_root() {
         all.insert("neighbours".to_owned());
     }
+    if std::path::Path::new("/usr/sbin/syslog-ng").is_file() {
+        all.insert("syslog-ng".to_owned());
+    }
     assert_eq!(scenarios, all);
 }

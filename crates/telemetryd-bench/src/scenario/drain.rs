@@ -12,16 +12,17 @@ use crate::clock;
 use crate::daemon::{Daemon, Settings};
 use crate::endpoint::Endpoint;
 use crate::figure::{Figure, Wanted};
+use crate::lines::Ack;
 use crate::report::Report;
 
 /// How bodies are compressed: the default first.
 const VARIANTS: [&str; 2] = ["gzip", "none"];
 
 /// What one round gave.
-struct Run {
+pub(super) struct Run {
     filled: f64,
-    drained: f64,
-    disk: f64,
+    pub(super) drained: f64,
+    pub(super) disk: f64,
     disk_at_rest: f64,
     filling_peak: f64,
     peak: f64,
@@ -109,7 +110,11 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn once(bench: &Bench, report: &mut Report, compression: &'static str) -> Result<Run> {
+/// One round.
+///
+/// # Errors
+/// When the daemon fails.
+pub(super) fn once(bench: &Bench, report: &mut Report, compression: &'static str) -> Result<Run> {
     let events = bench.scale.queued / 4 * 4;
     let endpoint = Endpoint::new()?;
     let home = bench.home(&Settings {
@@ -119,7 +124,7 @@ fn once(bench: &Bench, report: &mut Report, compression: &'static str) -> Result
     let filling = home.start()?;
     filling.order(&json!({ "op": "pause" }))?;
     let begun = clock::now();
-    send_over(&filling.socket(), 4, events, 256)?;
+    send_over(&filling.socket(), 4, events, 256, Ack::Queued)?;
     let filled = events as f64 / begun.elapsed().as_secs_f64();
     let disk = home.disk_bytes() as f64 / events as f64;
     let filling_peak = filling.process().peak();

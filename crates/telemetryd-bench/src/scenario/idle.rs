@@ -14,6 +14,7 @@ use crate::clock;
 use crate::daemon::{Daemon, Settings};
 use crate::endpoint::Endpoint;
 use crate::figure::{Figure, Wanted};
+use crate::lines::Ack;
 use crate::report::Report;
 
 /// Events of the burst before the second look.
@@ -47,7 +48,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let seconds = bench.scale.idle.as_secs();
     for after in ["after the start", "after a burst"] {
         if after == "after a burst" {
-            send(&daemon.socket(), BURST, 256)?;
+            send(&daemon.socket(), BURST, 256, Ack::Queued)?;
             let books = daemon.drained(Duration::from_secs(30))?;
             report.check(books.balanced && endpoint.counts().unique == BURST, || {
                 format!(
@@ -85,6 +86,23 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         ));
     }
     daemon.term()
+}
+
+/// Resident memory of a daemon that has just been started, in MB.
+///
+/// # Errors
+/// When the daemon fails.
+pub(super) fn resident(bench: &Bench) -> Result<f64> {
+    let endpoint = Endpoint::new()?;
+    let home = bench.home(&Settings::to(&endpoint.url()))?;
+    let daemon = home.start()?;
+    let rested = clock::until(REST, Duration::from_millis(100), || {
+        at_rest(&daemon).then_some(())
+    });
+    ensure!(rested.is_some(), "it does not come to rest");
+    let resident = daemon.process().resident().0;
+    daemon.term()?;
+    Ok(resident)
 }
 
 fn at_rest(daemon: &Daemon<'_>) -> bool {

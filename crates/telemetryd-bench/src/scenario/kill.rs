@@ -17,6 +17,7 @@ use crate::clock;
 use crate::daemon::{Daemon, Home, Settings};
 use crate::endpoint::Endpoint;
 use crate::figure::{Figure, Wanted};
+use crate::lines::Ack;
 use crate::report::Report;
 
 /// Where a daemon that was built with `--features kill-points` can be told to die while it works.
@@ -181,7 +182,7 @@ fn salvaging(bench: &Bench, report: &mut Report) -> Result<()> {
     let home = bench.home(&Settings::to(&endpoint.url()))?;
     let daemon = home.start()?;
     daemon.order(&serde_json::json!({ "op": "pause" }))?;
-    send(&daemon.socket(), EVENTS, 256)?;
+    send(&daemon.socket(), EVENTS, 256, Ack::Queued)?;
     daemon.term()?;
     let mut file = OpenOptions::new().write(true).open(home.queue_file())?;
     file.seek(SeekFrom::Start(0))?;
@@ -215,7 +216,7 @@ fn whole(home: &Home, endpoint: &Endpoint, there: u64, report: &mut Report, poin
         format!("after {point} the books say {books:?}")
     });
     daemon.order(&serde_json::json!({ "op": "resume" }))?;
-    send(&daemon.socket(), MORE, 64)?;
+    send(&daemon.socket(), MORE, 64, Ack::Queued)?;
     let books = daemon.drained(Duration::from_secs(30))?;
     report.check(books.balanced && endpoint.counts().unique == there + MORE, || {
         format!(

@@ -86,11 +86,11 @@ fn once(bench: &Bench, report: &mut Report, events_of_manifest: &str) -> Result<
     home.write_manifest(events_of_manifest)?;
     let daemon = home.start()?;
     let socket = daemon.socket();
-    send_over(&socket, CONNECTIONS, WARM_UP, WINDOW)?;
+    send_over(&socket, CONNECTIONS, WARM_UP, WINDOW, Ack::Queued)?;
     daemon.drained(Duration::from_secs(60))?;
 
     let begun = clock::now();
-    send_over(&socket, CONNECTIONS, events, WINDOW)?;
+    send_over(&socket, CONNECTIONS, events, WINDOW, Ack::Queued)?;
     let accepted = begun.elapsed();
     // The last batch is not full: it would wait for its time.
     daemon.order(&json!({ "op": "flush", "wait": false }))?;

@@ -20,6 +20,8 @@ pub(crate) mod kill;
 
 pub(crate) mod neighbours;
 
+pub(crate) mod syslog_ng;
+
 pub(crate) mod fleet;
 
 pub(crate) mod hostile;

@@ -11,6 +11,7 @@ use crate::client::send_over;
 use crate::clock;
 use crate::daemon::{Home, Settings};
 use crate::figure::{Figure, Wanted};
+use crate::lines::Ack;
 use crate::report::Report;
 
 /// An address where nobody listens: what is queued stays queued.
@@ -37,7 +38,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let events = bench.scale.queued / 4 * 4;
     let daemon = home.start()?;
     daemon.order(&json!({ "op": "pause" }))?;
-    send_over(&daemon.socket(), 4, events, 256)?;
+    send_over(&daemon.socket(), 4, events, 256, Ack::Queued)?;
     daemon.term()?;
     let times = starts(&home, full, false)?;
     let name = format!("to ready, {events} events queued");

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::daemon::Settings;
 use crate::endpoint::Endpoint;
 use crate::figure::{Figure, Wanted, median};
+use crate::lines::Ack;
 use crate::process::own_cpu;
 use crate::report::Report;
 
@@ -29,12 +30,14 @@ const WARM_UP: u64 = 2000;
 const VARIANTS: [(u64, &str); 4] = [(4, "gzip"), (1, "gzip"), (4, "none"), (1, "none")];
 
 /// One run.
-struct Run {
+pub(super) struct Run {
     accepted: f64,
-    delivered: f64,
+    pub(super) delivered: f64,
     /// CPU seconds a million events, by thread.
-    daemon: BTreeMap<String, f64>,
+    pub(super) daemon: BTreeMap<String, f64>,
     bench: f64,
+    /// The most that was resident, in MB.
+    pub(super) peak: f64,
 }
 
 /// Runs it.
@@ -46,14 +49,16 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut bare = [const { Vec::new() }; 3];
     let mut runs: [Vec<Run>; 4] = [const { Vec::new() }; 4];
     let stored = bench.stored()?;
+    let mut synced = Vec::new();
     insert(&bench.directory, Setup::Plain, &stored, bench.scale.rows / 4)?;
     for _ in 0..bench.rounds(bench.scale.rounds) {
         for (samples, setup) in bare.iter_mut().zip(Setup::ALL) {
             samples.push(insert(&bench.directory, setup, &stored, bench.scale.rows)?);
         }
         for (runs, (connections, compression)) in runs.iter_mut().zip(VARIANTS) {
-            runs.push(once(bench, report, connections, compression)?);
+            runs.push(once(bench, report, connections, compression, Ack::Queued)?);
         }
+        synced.push(once(bench, report, 4, "none", Ack::Synced)?.accepted);
     }
     for (samples, setup) in bare.iter().zip(Setup::ALL) {
         report.figure(Figure::new(
@@ -112,6 +117,12 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
             shares.join(", ")
         ));
     }
+    let queued: Vec<f64> = runs[2].iter().map(|run| run.accepted).collect();
+    report.figure(
+        Figure::new("accepted and synced, 4 connections, none", "events/s", &synced)
+            .beside("queued", &queued)
+            .wanted(Wanted::RatioAtLeast(0.8)),
+    );
     report.note("the bench's CPU is that of its clients and of its endpoint, on the same cores");
     report.note(format!(
         "of the bare insert with 16 KiB pages: {}",
@@ -124,7 +135,17 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn once(bench: &Bench, report: &mut Report, connections: u64, compression: &'static str) -> Result<Run> {
+/// One run.
+///
+/// # Errors
+/// When the daemon fails.
+pub(super) fn once(
+    bench: &Bench,
+    report: &mut Report,
+    connections: u64,
+    compression: &'static str,
+    ack: Ack,
+) -> Result<Run> {
     let events = bench.scale.events / connections * connections;
     let endpoint = Endpoint::new()?;
     let home = bench.home(&Settings {
@@ -133,13 +154,13 @@ fn once(bench: &Bench, report: &mut Report, connections: u64, compression: &'sta
     })?;
     let daemon = home.start()?;
     let socket = daemon.socket();
-    send_over(&socket, connections, WARM_UP, WINDOW)?;
+    send_over(&socket, connections, WARM_UP, WINDOW, Ack::Queued)?;
     daemon.drained(Duration::from_secs(60))?;
 
     let process = daemon.process();
     let (daemon_before, own_before) = (process.cpu(), own_cpu());
     let begun = clock::now();
-    let sample = send_over(&socket, connections, events, WINDOW)?;
+    let sample = send_over(&socket, connections, events, WINDOW, ack)?;
     let accepted = begun.elapsed();
     // The last batch is not full: it would wait for its time.
     daemon.order(&json!({ "op": "flush", "wait": false }))?;
@@ -158,7 +179,7 @@ fn once(bench: &Bench, report: &mut Report, connections: u64, compression: &'sta
         .collect();
 
     let counts = endpoint.counts();
-    let variant = format!("{connections} connections, {compression}");
+    let variant = format!("{connections} connections, {compression}, {ack:?}");
     report.check(arrived && counts.unique == WARM_UP + events, || {
         format!(
             "{variant}: {} events were acknowledged, {} arrived",
@@ -180,8 +201,10 @@ fn once(bench: &Bench, report: &mut Report, connections: u64, compression: &'sta
         books.balanced && books.delivered == WARM_UP + events && books.elsewhere == 0,
         || format!("{variant}: the books say {books:?}"),
     );
+    let peak = process.peak();
     daemon.term()?;
     Ok(Run {
+        peak,
         accepted: events as f64 / accepted.as_secs_f64(),
         delivered: events as f64 / delivered.as_secs_f64(),
         daemon: cpu,
