@@ -88,7 +88,7 @@ impl Lines {
         let id = Uuid::nil();
         let ack = ack.word();
         let head = format!(
-            r#"{{"tool":"{TOOL}","event":"command_run","id":"{id}","version":"1.4.2","ack":"{ack}","properties":{}"#,
+            r#"{{"id":"{id}","tool":"{TOOL}","event":"command_run","version":"1.4.2","ack":"{ack}","properties":{}"#,
             head_of_properties()
         );
         let tail = r#""}}"#;
