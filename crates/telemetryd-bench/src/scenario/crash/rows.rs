@@ -42,6 +42,8 @@ pub(super) struct Row {
     pub(super) more: &'static str,
     /// Whether it begins before the first start, with a daemon's first files.
     pub(super) first: bool,
+    /// Whether the daemon must have booked what is lost.
+    pub(super) booked: bool,
     /// How often it is played for each level.
     pub(super) times: u32,
     pub(super) play: fn(&mut Trial<'_>) -> Result<()>,
@@ -67,6 +69,7 @@ const PLAIN: Row = Row {
     needs: &[],
     more: SOON,
     first: false,
+    booked: false,
     times: 3,
     play: |_| Ok(()),
 };
@@ -197,6 +200,7 @@ pub(super) const ROWS: [Row; 27] = [
         name: "torn page",
         method: "events wait, the daemon ends, half of a page that holds them is overwritten",
         may_lose: ANY,
+        booked: true,
         play: files::torn_page,
         ..PLAIN
     },

@@ -284,6 +284,12 @@ fn reckon(
     );
     wrong(books.balanced, format!("the books do not balance: {books:?}"));
     wrong(books.queued == 0, format!("events are left: {books:?}"));
+    // I5. What `none` had not reached the daemon is in no book.
+    let booked = ack == Ack::None || lost <= books.elsewhere;
+    wrong(
+        booked || !row.booked,
+        format!("{lost} events are lost, the books say {books:?}"),
+    );
     let allowed = row.may_lose.contains(&ack);
     wrong(
         lost == 0 || allowed,
