@@ -97,19 +97,7 @@ pub fn load(places: &Places, flags: &Flags, environment: &Environment) -> Result
         locks.hold(&layer, &mut problems);
         all.over(layer);
     }
-    // Parts of what should be compared are missing otherwise, and would be reported as missing.
-    let checked = whole.then(|| check::check(places.mode, &all, &mut problems));
-    match checked {
-        Some((checked, origins)) if problems.is_empty() => Ok(Loaded {
-            checked,
-            origins,
-            files,
-        }),
-        _ => {
-            problems.sort(&files);
-            Err(problems)
-        }
-    }
+    finished(places.mode, &all, whole, files, problems)
 }
 
 /// What one text says, alone: the pure part of [`load`], which `path` is only named to.
@@ -119,8 +107,19 @@ pub fn load(places: &Places, flags: &Flags, environment: &Environment) -> Result
 pub fn of_text(mode: Mode, path: &Path, text: &str) -> Result<Loaded, Problems> {
     let mut problems = Problems::default();
     let (layer, whole) = parse(path, text, &mut problems);
-    let checked = whole.then(|| check::check(mode, &layer, &mut problems));
-    let files = vec![path.to_owned()];
+    finished(mode, &layer, whole, vec![path.to_owned()], problems)
+}
+
+/// What all layers together say, where nothing is wrong with it.
+fn finished(
+    mode: Mode,
+    all: &file::File,
+    whole: bool,
+    files: Vec<PathBuf>,
+    mut problems: Problems,
+) -> Result<Loaded, Problems> {
+    // Parts of what should be compared are missing otherwise, and would be reported as missing.
+    let checked = whole.then(|| check::check(mode, all, &mut problems));
     match checked {
         Some((checked, origins)) if problems.is_empty() => Ok(Loaded {
             checked,
