@@ -256,7 +256,7 @@ pub(super) const ROWS: [Row; 27] = [
     },
     Row {
         name: "endpoint takes it and says 500",
-        method: "every third request, for a second",
+        method: "every third request, for half a second",
         play: endpoint::takes_and_fails,
         ..PLAIN
     },
