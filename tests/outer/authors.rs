@@ -177,6 +177,14 @@ fn the_page_for_authors_followed_word_by_word_ends_with_the_event_at_the_endpoin
             && said.contains("properties.user: unlisted"))
         .then_some(())
     });
+    let status = stranger.well("telemetryctl status");
+    for said in [
+        "mytool: removed from its events: ",
+        "unlisted",
+        "wrong type: properties.seconds",
+    ] {
+        assert!(status.contains(said), "{said}: {status}");
+    }
     // What users see is what the author was shown, and why it is on.
     let seen = stranger.well("telemetryctl tools show mytool");
     for line in told.lines().skip(1) {

@@ -181,6 +181,45 @@ fn every_vector_is_told_by_a_sentence_of_its_own() {
     assert!(twice.is_empty(), "{twice:?}");
 }
 
+/// What a layer can say. A machine or a variable never allows, and a tool without a word of its own has a default.
+const WORDS: &[(&str, &[&str])] = &[
+    ("machine", &["deny"]),
+    ("environment", &["deny"]),
+    ("user", &["deny", "allow"]),
+    ("project", &["deny", "allow"]),
+    ("invocation", &["deny", "allow"]),
+    ("default", &["deny", "allow"]),
+];
+
+#[test]
+fn every_pair_of_layers_and_every_value_of_do_not_track_is_among_the_cases() {
+    let cases = cases();
+    let says = |case: &Value, layer: &str, word: &str| {
+        let mut chain = case["expect"]["chain"].as_array().into_iter().flatten();
+        chain.any(|link| link["layer"] == layer && link["verdict"] == word)
+    };
+    for (at, (above, words)) in WORDS.iter().enumerate() {
+        for (below, others) in &WORDS[at + 1..] {
+            for (word, other) in words
+                .iter()
+                .flat_map(|word| others.iter().map(move |other| (word, other)))
+            {
+                let told = cases
+                    .iter()
+                    .any(|(_, case)| says(case, above, word) && says(case, below, other));
+                assert!(told, "no case has {above} say {word} and {below} say {other}");
+            }
+        }
+    }
+    // Those with which each tool's own code was tried, and what people write besides.
+    for value in ["", "0", "false", "1", "true", " ", "no"] {
+        let told = cases.iter().any(|(_, case)| {
+            case["environment"]["DO_NOT_TRACK"] == value && case["expect"]["by"] == "environment"
+        });
+        assert!(told, "no case has DO_NOT_TRACK={value:?}");
+    }
+}
+
 /// A denial of each kind, at every place where one can stand.
 const DENIALS: &[(&str, &str)] = &[
     ("/etc/telemetryd/opt-out", ""),

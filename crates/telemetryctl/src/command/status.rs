@@ -308,7 +308,31 @@ fn tools(status: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure
         "declined",
         "why",
     ];
-    Ok(screen.table(&head, &[2, 3], list)?)
+    screen.table(&head, &[2, 3], list)?;
+    rows(status, "tools").try_for_each(|row| removed(row, screen))
+}
+
+/// What did not fit the tool's manifest: its author should know.
+fn removed(row: &Map<String, Value>, screen: &mut Screen) -> Result<(), Failure> {
+    let (tool, removed) = (cell(row, "tool"), cell(row, "removed").replace('_', " "));
+    if !removed.is_empty() {
+        let wrong = row.get("wrong_types").and_then(Value::as_object);
+        let wrong: Vec<String> = wrong.into_iter().flatten().map(|(name, _)| plain(name)).collect();
+        let wrong = match wrong.is_empty() {
+            true => String::new(),
+            false => format!("; of a wrong type: {}", wrong.join(", ")),
+        };
+        screen.line(&format!("  {tool}: removed from its events: {removed}{wrong}"))?;
+    }
+    match row.get("unlisted_events").and_then(Value::as_u64) {
+        None | Some(0) => Ok(()),
+        Some(events) => {
+            let events = counted(events, "event");
+            Ok(screen.line(&format!(
+                "  {tool}: refused {events} that its manifest does not list"
+            ))?)
+        }
+    }
 }
 
 fn books(status: &Map<String, Value>, everybody: Everybody, screen: &mut Screen) -> Result<(), Failure> {
