@@ -5,6 +5,7 @@
 //! and an exception that is no longer needed fails too.
 
 mod arrows;
+mod deny;
 mod files;
 mod invariants;
 mod laws;

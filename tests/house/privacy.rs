@@ -1,11 +1,12 @@
-//! `docs/privacy.md` promises nothing without a test: every test that the page names is there, and every claim names one.
+//! `docs/privacy.md` and `docs/threat-model.md` promise nothing without a test: every test that the pages name is there,
+//! and every claim names one.
 
 use std::collections::BTreeSet;
 
 use crate::{hold, tree};
 
-#[test]
-fn every_claim_about_privacy_names_a_test_that_exists() {
+/// Every row of the page's tables whose head begins like this names tests, in its last column, that are there.
+fn hold_claims(page: &str, head: &str, least: usize) {
     let tests: BTreeSet<String> = tree::rust()
         .iter()
         .flat_map(|file| {
@@ -20,12 +21,13 @@ fn every_claim_about_privacy_names_a_test_that_exists() {
                 .collect::<Vec<_>>()
         })
         .collect();
-    let page = tree::read("docs/privacy.md");
+    let page = tree::read(page);
+    let path = &page.path;
     let mut broken = Vec::new();
     let mut claims = 0;
     let mut in_claims = false;
     for (number, line) in page.lines() {
-        if line.starts_with("| claim") {
+        if line.starts_with(head) {
             in_claims = true;
         } else if !line.starts_with('|') {
             in_claims = false;
@@ -40,12 +42,22 @@ fn every_claim_about_privacy_names_a_test_that_exists() {
                 .step_by(2)
                 .collect();
             if named.is_empty() {
-                broken.push(format!("docs/privacy.md:{number}: a claim without a test"));
+                broken.push(format!("{path}:{number}: a claim without a test"));
             }
             let gone = named.iter().filter(|name| !tests.contains(**name));
-            broken.extend(gone.map(|name| format!("docs/privacy.md:{number}: there is no test {name}")));
+            broken.extend(gone.map(|name| format!("{path}:{number}: there is no test {name}")));
         }
     }
-    assert!(claims > 20, "the page has claims: {claims}");
-    hold("what docs/privacy.md claims, a test shows", &broken);
+    assert!(claims > least, "{path} has claims: {claims}");
+    hold("what a page claims, a test shows", &broken);
+}
+
+#[test]
+fn every_claim_about_privacy_names_a_test_that_exists() {
+    hold_claims("docs/privacy.md", "| claim", 20);
+}
+
+#[test]
+fn every_threat_names_a_test_that_exists() {
+    hold_claims("docs/threat-model.md", "| what they could want", 30);
 }

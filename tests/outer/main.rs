@@ -26,6 +26,8 @@ mod receiver;
 mod secrets;
 
 mod authors;
+#[cfg(target_os = "linux")]
+mod calls;
 mod clients;
 mod consent;
 mod ctl;

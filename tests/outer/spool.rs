@@ -243,3 +243,71 @@ fn what_a_full_disk_or_a_killed_daemon_left_is_taken_by_the_next_one_once() {
     empty(&spool);
     assert_eq!(booked(&status(&daemon), "accepted"), 200);
 }
+
+#[test]
+fn links_pipes_and_directories_in_the_spool_are_no_events_and_hold_up_nothing() {
+    let endpoint = endpoint(Script::new());
+    let home = home();
+    let spool = spool(&home);
+    let name = |n: u64| spool.join(format!("{}.{TOOL}.ndjson", id(n)));
+    // A file that only its owner could lead the daemon to, as somebody else's events.
+    let elsewhere = home.root().join("elsewhere");
+    home.write(&elsewhere, format!("{}\n", event(1)));
+    std::os::unix::fs::symlink(&elsewhere, name(1)).unwrap();
+    let piped = std::process::Command::new("mkfifo")
+        .arg(name(2))
+        .status()
+        .unwrap();
+    assert!(piped.success());
+    std::fs::create_dir(name(3)).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", name(4)).unwrap();
+    std::os::unix::fs::symlink(name(5), name(5)).unwrap();
+    std::os::unix::net::UnixListener::bind(name(6)).unwrap();
+    leave_event(&spool, &event(7));
+    let daemon = Daemon::start(&home, &destination(&endpoint.url(), SOON));
+    endpoint.wait_for_ids([id(7)]);
+    eventually("only the directory is left", DEADLINE, || {
+        (names(&spool).len() == 1).then_some(())
+    });
+    assert!(elsewhere.exists(), "what a link leads to is nobody's business");
+    assert_eq!(booked(&status(&daemon), "accepted"), 1);
+    drop(daemon);
+    endpoint.finish();
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_the_event_of_its_name_or_none() {
+    let endpoint = endpoint(Script::new());
+    let home = home();
+    let spool = spool(&home);
+    let daemon = Daemon::start(&home, &destination(&endpoint.url(), TOLD));
+    let long = |n: u64| {
+        let mut event = event(n);
+        event["properties"] = json!({"pad": "x".repeat(30_000)});
+        format!("{event}\n")
+    };
+    let others = format!("{}{{\"op\":\"stop\"}}\n", event(9_999));
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let (spool, long, others) = (&spool, &long, &others);
+            scope.spawn(move || {
+                for round in 0..50 {
+                    // In the place where it is, over and over: another length, another event, a request behind it.
+                    let number = n * 1_000 + round;
+                    let path = spool.join(format!("{}.{TOOL}.ndjson", id(number)));
+                    for text in [long(number), others.clone(), format!("{}\n", event(number))] {
+                        std::fs::write(&path, text).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    // Written in their place, which no client does, they are not noticed; what is renamed into it is.
+    leave_event(&spool, &event(8_888));
+    empty(&spool);
+    // Whole events of their names, each once; the daemon is there, and was asked for nothing.
+    let rows = crate::stage::waiting(&daemon);
+    assert!((1..=201).contains(&rows.len()), "{}", rows.len());
+    assert!(rows.iter().all(|row| row["id"] != id(9_999).as_str()), "{rows:?}");
+    queue(&daemon, [event(10_000)]);
+}

@@ -255,6 +255,10 @@ impl Place {
         if id == i64::from(schema::APPLICATION_ID) && version > schema::VERSION {
             return Ok(Version::Newer(version));
         }
+        // No program has written that; the migrations have no answer to it, and starting must go on.
+        if id == i64::from(schema::APPLICATION_ID) && version < 0 {
+            return Ok(Version::Garbled);
+        }
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         if id != i64::from(schema::APPLICATION_ID) && (id != 0 || version != 0 || tables > 0) {
             return Ok(Version::Foreign(id));

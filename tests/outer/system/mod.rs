@@ -9,6 +9,7 @@ mod ctl;
 mod everywhere;
 mod gateway;
 mod homes;
+mod hostile;
 mod limits;
 mod refused;
 mod shares;

@@ -42,6 +42,18 @@ fn every_row_survives_a_bad_header() {
 }
 
 #[test]
+fn a_version_that_no_program_writes_is_damage_and_every_row_survives_it() {
+    let before = filled();
+    let copy = copy_of(before.path());
+    // user_version, a signed number, at byte 60 of the header: found by the fuzzer.
+    overwrite(&file(copy.path()), 60, &[0xff, 0xff, 0x00, 0xff]);
+    let (bench, saved) = before.compare(copy.path());
+    assert!(bench.report.set_aside.is_some(), "{:?}", bench.report);
+    assert_eq!((saved, bench.total().lost), (before.row_count(), 0));
+    bench.close();
+}
+
+#[test]
 fn a_page_that_is_torn_costs_what_was_on_it_and_nothing_else() {
     let before = filled();
     let pages = length(&file(before.path())) / 16_384;
