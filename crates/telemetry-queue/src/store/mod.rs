@@ -61,6 +61,8 @@ pub(crate) struct Store {
     pub(crate) ghosts: std::collections::HashMap<crate::types::Id, state::DestinationAt>,
     /// Slices of purges since the queue was opened that erased queued rows, by uid.
     pub(crate) purges: Arc<BTreeMap<u32, u64>>,
+    /// Events were erased for another reason than a purge (age, room, delivery), and may still be in the WAL.
+    pub(crate) let_go: bool,
     /// Memory is not what the file holds: reading it again has failed.
     stale: bool,
     /// Leases as of the last commit, to go back to.
@@ -85,6 +87,7 @@ impl Store {
             probe: None,
             ghosts: std::collections::HashMap::new(),
             purges: Arc::default(),
+            let_go: false,
             stale: false,
             leases: std::collections::HashMap::new(),
         }

@@ -153,6 +153,7 @@ impl Store {
     }
 
     fn erase_parked(&mut self, row: &Gone) -> rusqlite::Result<()> {
+        self.let_go = true;
         self.state.take_parked(row.lane, row.bytes);
         self.execute("DELETE FROM parked WHERE n = ?1", [stored(row.n)])
             .map(|_| ())

@@ -119,6 +119,7 @@ impl Store {
 
     /// Erases every event of a range of a lane. The books are the caller's.
     pub(crate) fn drop_range(&mut self, lane: LaneAt, first: u64, last: u64) -> rusqlite::Result<()> {
+        self.let_go = true;
         let number = self.state.lanes[lane].number;
         let start = self.segment_of(number, first)?;
         let end = self.segment_of(number, last)?;

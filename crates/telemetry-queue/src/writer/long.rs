@@ -141,6 +141,10 @@ impl Writer {
         self.place.erase_corrupt(None);
         // One that erased nothing costs nothing; one that failed may have erased a part.
         self.erased |= !matches!(&result, Ok(purged) if *purged == Purged::default());
+        // Who withdraws means what has expired or was delivered, too: it has left the file, and not the WAL.
+        if work.reason != PurgeReason::User {
+            self.erased |= std::mem::take(&mut self.store.let_go);
+        }
         let result = self.empty_the_wal(result);
         self.answer(reply, "cannot purge", result);
         None

@@ -25,7 +25,7 @@ pub(super) enum Manner {
     Down,
     /// 429, `Retry-After: 1`.
     Busy,
-    /// 413 for more than fifty events.
+    /// 413 for more than four hundred events: what is learned of it stays for a day.
     Small,
     /// Takes the request, and resets the connection.
     Reset,
@@ -146,7 +146,7 @@ impl Endpoint {
             let (status, more) = match manner {
                 Manner::Down => (503, ""),
                 Manner::Busy => (429, "retry-after: 1\r\n"),
-                Manner::Small if events.len() > 50 => (413, ""),
+                Manner::Small if events.len() > 400 => (413, ""),
                 Manner::Good | Manner::Small if bad => (422, ""),
                 Manner::Reset => return,
                 Manner::Hang => {

@@ -25,7 +25,8 @@ use crate::daemon::{Daemon, Home, Settings};
 use crate::report::Report;
 use crate::scenario::Bench;
 
-/// Written by every door that answers; never denied, never purged, never too much: each of its events has to arrive.
+/// Written by every door that answers; never denied, never purged, never bad: each of its events has to arrive, or is
+/// booked as evicted.
 const STEADY: &str = "steady";
 /// Written without an answer.
 const BLIND: &str = "blind";
@@ -35,6 +36,11 @@ const WAVERING: &str = "wavering";
 const PURGED: &str = "purged";
 /// Now and then more than fits, and bad events among them.
 const FLOOD: &str = "flood";
+
+/// An endpoint is bad, and sending is paused, for so long at most: what is steady is to fit meanwhile.
+const BAD: Duration = Duration::from_secs(10);
+/// See [`BAD`].
+const PAUSE_MS: u64 = 8000;
 
 /// Runs in parallel: what each writer does.
 fn habits() -> Vec<Habit> {
@@ -74,7 +80,8 @@ struct Soak<'h> {
     /// Milliseconds at which a denial was answered.
     denials: Vec<u64>,
     denied: bool,
-    paused: bool,
+    /// The endpoint misbehaves since then.
+    bad_since: Option<Instant>,
     may_fill: bool,
     max_events: u32,
     wrong: Vec<String>,
@@ -108,7 +115,7 @@ pub(crate) fn run(bench: &Bench, wait: Duration, seed: u64, report: &mut Report)
         life: 0,
         denials: Vec::new(),
         denied: false,
-        paused: false,
+        bad_since: None,
         may_fill: is_small(home.root()),
         max_events: 500,
         wrong: Vec::new(),
@@ -198,21 +205,28 @@ impl<'h> Soak<'h> {
                 let life = self.life;
                 self.samples.push(Sample { at, life, resident });
             }
+            if self.bad_since.is_some_and(|since| since.elapsed() > BAD) {
+                self.endpoint_is_good();
+            }
             let quiet = begun.elapsed() > wait * 2 / 3;
             self.one_thing(quiet)?;
         }
         Ok(())
     }
 
+    fn endpoint_is_good(&mut self) {
+        self.endpoint.behave(Manner::Good);
+        self.bad_since = None;
+        self.count("endpoint good");
+    }
+
     fn one_thing(&mut self, quiet: bool) -> Result<()> {
         match self.random.u8(..40) {
-            0..=7 => {
-                self.endpoint.behave(Manner::Good);
-                self.count("endpoint good");
-            }
+            0..=7 => self.endpoint_is_good(),
             8..=13 => {
                 let manner = Manner::BAD[self.random.usize(..Manner::BAD.len())];
                 self.endpoint.behave(manner);
+                self.bad_since.get_or_insert_with(clock::now);
                 self.count("endpoint bad");
             }
             14..=15 if !quiet => {
@@ -250,9 +264,7 @@ impl<'h> Soak<'h> {
                 self.count("purge");
             }
             21 => {
-                let op = if self.paused { "resume" } else { "pause" };
-                self.order(&json!({ "op": op }))?;
-                self.paused = !self.paused;
+                self.order(&json!({ "op": "pause", "for_ms": PAUSE_MS }))?;
                 self.count("pause");
             }
             22 => {

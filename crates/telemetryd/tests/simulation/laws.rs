@@ -163,9 +163,9 @@ pub(crate) async fn end(machine: &mut Machine) -> Result<(), String> {
     }
     let boss = machine.estate.uid;
     machine.ask(boss, &json!({ "op": "resume" })).await?;
-    // Longer than a wait, a hold, and the longest Retry-After that was said.
+    // Longer than a wait, a hold, and a Retry-After of which only a wall clock tells that was set since: a day.
     let piece = Duration::from_secs(10 * 60);
-    for _ in 0..60 {
+    for _ in 0..160 {
         machine.pass(piece, piece).await?;
         if waiting(machine) == 0 {
             break;

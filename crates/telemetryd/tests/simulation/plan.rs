@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::disk;
 use crate::endpoint::{Manner, lock};
 use crate::known::Word;
 use crate::laws;
@@ -180,6 +181,7 @@ async fn step(machine: &mut Machine) -> Result<(), String> {
             machine.kill(Some(luck)).await
         }
         78..=79 => machine.restart().await,
+        80 if boss != 0 => taken_back(machine, user, tool).await,
         80..=82 => consent(machine, user, tool).await,
         83..=84 => {
             let off = !machine.machine_off;
@@ -221,7 +223,7 @@ async fn step(machine: &mut Machine) -> Result<(), String> {
         }
         92 => {
             machine.tell("sending is paused for an hour");
-            let request = json!({ "op": "pause", "for": "1h" });
+            let request = json!({ "op": "pause", "for_ms": 3_600_000 });
             machine.ask(boss, &request).await.map(drop)
         }
         93..=94 => {
@@ -266,6 +268,35 @@ async fn consent(machine: &mut Machine, user: u32, tool: usize) -> Result<(), St
         });
     } else {
         machine.denied.remove(&(user, tool));
+    }
+    machine.note_synced();
+    Ok(())
+}
+
+/// The user denies the tool, the daemon dies while it erases, and before the next one starts the user takes the word
+/// back: what was written before stays withdrawn, and only the epochs that were kept tell so.
+async fn taken_back(machine: &mut Machine, user: u32, tool: usize) -> Result<(), String> {
+    if machine.denied.contains(&(user, tool)) {
+        return consent(machine, user, tool).await;
+    }
+    machine.tell(format!(
+        "{user}: deny {}, and no more after it dies of that",
+        TOOLS[tool]
+    ));
+    let before = std::fs::read_to_string(machine.word_file()).unwrap_or_default();
+    machine.word_meanwhile = Some(before);
+    machine.trap("before-commit", 1);
+    let request = json!({ "op": "consent", "action": "deny", "tool": TOOLS[tool] });
+    let answered = machine.ask(user, &request).await?;
+    if machine.word_meanwhile.take().is_some() {
+        // There was nothing to erase, and it lives.
+        disk::clear(machine.estate.lane);
+        machine.denied.insert((user, tool));
+    }
+    if answered || !machine.denied.contains(&(user, tool)) {
+        lock(&machine.known).forbid("its user denied the tool, and took it back", |event| {
+            event.uid == user && event.tool == tool
+        });
     }
     machine.note_synced();
     Ok(())

@@ -50,6 +50,8 @@ pub(crate) struct Machine {
     /// Tools that each user has denied, and whether the machine has.
     pub(crate) denied: BTreeSet<(u32, usize)>,
     pub(crate) machine_off: bool,
+    /// What the file of the user's word is to hold when the next daemon starts.
+    pub(crate) word_meanwhile: Option<String>,
     synced: Synced,
     written: u64,
     pub(crate) lives: u32,
@@ -98,6 +100,7 @@ impl Machine {
             users: if system { vec![1001, 1002, 1003] } else { vec![7] },
             denied: BTreeSet::new(),
             machine_off: false,
+            word_meanwhile: None,
             synced: Synced::default(),
             written: 0,
             lives: 0,
@@ -428,6 +431,9 @@ impl Machine {
         let mode = self.estate.places.mode;
         self.estate.environment = environment(self.home.path(), &name);
         self.estate.places = places(&self.estate.environment, mode, self.estate.uid);
+        if let Some(word) = self.word_meanwhile.take() {
+            std::fs::write(self.word_file(), word).map_err(|error| error.to_string())?;
+        }
         Box::pin(self.start()).await?;
         if power.is_some() {
             self.note_synced();
@@ -472,6 +478,11 @@ impl Machine {
         }
         lock(&self.known).killed();
         self.start().await
+    }
+
+    /// Where a user's daemon keeps that user's word.
+    pub(crate) fn word_file(&self) -> PathBuf {
+        self.home.path().join("config/consent.toml")
     }
 
     /// The machine's opt-out comes or goes.

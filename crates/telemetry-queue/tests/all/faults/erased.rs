@@ -92,6 +92,26 @@ fn a_purge_leaves_no_byte_of_what_it_purged_anywhere() {
 }
 
 #[test]
+fn a_withdrawal_that_finds_nothing_leaves_no_byte_of_what_had_expired() {
+    let directory = scratch();
+    let mut options = options(directory.path());
+    options.limits.max_age_ms = 1000;
+    let bench = Bench::open(&options, START).unwrap();
+    let mut append = events(&lane(1, "a", "other"), 0..5, 300, START);
+    let secret = b"a-body-that-waited-for-too-long";
+    push(&mut append, &lane(1, "a", "t"), id(99), secret);
+    bench.append(append).unwrap();
+    assert!(bench.claim("a", at_most(10), after(5000)).is_none());
+    let filter = Filter {
+        tool: Some("t".into()),
+        ..Filter::default()
+    };
+    let receipt = bench.purge(filter, PurgeReason::Consent, after(5001));
+    assert_eq!(receipt.queued, 0, "it had expired");
+    assert_eq!(anywhere(directory.path(), secret), Vec::<String>::new());
+}
+
+#[test]
 fn delivered_bodies_are_erased_where_the_log_keeps_none() {
     let directory = scratch();
     let mut options = options(directory.path());
