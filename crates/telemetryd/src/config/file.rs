@@ -280,7 +280,11 @@ fn plain(value: &DeValue<'_>) -> toml::Value {
         ),
         DeValue::Float(number) => toml::Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Boolean(flag) => toml::Value::Boolean(*flag),
-        DeValue::Datetime(time) => toml::Value::Datetime(*time),
+        // Beside a syntax error stands what was read of a date: one that cannot be written again is no date.
+        DeValue::Datetime(time) => match time.to_string().parse::<toml::value::Datetime>() {
+            Ok(time) => toml::Value::Datetime(time),
+            Err(_) => toml::Value::String(time.to_string()),
+        },
         DeValue::Array(items) => toml::Value::Array(items.iter().map(|item| plain(item.get_ref())).collect()),
         DeValue::Table(table) => toml::Value::Table(
             table

@@ -262,6 +262,12 @@ fn a_file_of_more_than_a_mebibyte_is_refused() {
 }
 
 #[test]
+fn a_date_that_breaks_off_is_a_problem_like_any_other() {
+    let problems = problems_of("[daemon]\nidle_exit = 1-");
+    assert!(problems.contains("config.toml:2"), "{problems}");
+}
+
+#[test]
 fn the_null_device_is_an_empty_file() {
     let mut house = House::with("daemon.log = \"warn\"");
     house.flags.config = Some(Path::new("/dev/null").to_owned());
