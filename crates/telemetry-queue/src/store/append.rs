@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Store;
 use super::state::LaneAt;
 use crate::dedupe::tag;
+use crate::error::damaged;
 use crate::schema::{key, seq_of};
 use crate::segment::{Builder, Frame, Payload, Stamp, cost};
 use crate::types::{Append, Appended, Id, Lane, Losses};
@@ -166,7 +167,12 @@ impl Store {
         self.execute(
             "INSERT INTO lane (n, uid, destination, tool) VALUES (?1, ?2, ?3, ?4)",
             (number, lane.uid, &*lane.destination, &*lane.tool),
-        )?;
+        )
+        .map_err(|error| match error.sqlite_error_code() {
+            // All lanes were read at the start: the index has one that the table has not.
+            Some(rusqlite::ErrorCode::ConstraintViolation) => damaged(),
+            _ => error,
+        })?;
         Ok(Some(self.state.add_lane(number, Arc::clone(lane))))
     }
 
