@@ -239,6 +239,12 @@ impl Place {
         if !header.starts_with(b"SQLite format 3\0") {
             return Err(Fault::Corrupt("its header is not SQLite's".to_owned()));
         }
+        // The "file format write version" (SQLite's file format, 1.3.3): over 2, SQLite only reads the file.
+        if header[18] > 2 {
+            return Err(Fault::Corrupt(
+                "its header says that it may not be written".to_owned(),
+            ));
+        }
         let word =
             |at: usize| i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         // user_version and application_id (https://sqlite.org/fileformat2.html, 1.3).
