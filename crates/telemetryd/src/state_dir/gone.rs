@@ -38,7 +38,10 @@ pub async fn gone(directory: &Path) {
             Ok(false) => missing += 1,
             _ => {
                 missing = 0;
-                watch::fired(watch).await;
+                // Kept while it pauses: what a daemon has open does not come and go.
+                let _kept = watch::fired(watch).await;
+                tokio::time::sleep(PAUSE).await;
+                continue;
             }
         }
         tokio::time::sleep(PAUSE).await;
@@ -84,10 +87,10 @@ mod watch {
         AsyncFd::new(inotify).map(Watch)
     }
 
-    /// Waits until something has happened; without a watch, without end.
-    pub(super) async fn fired(watch: Option<Watch>) {
+    /// Waits until something has happened, and gives the watch back; without a watch, without end.
+    pub(super) async fn fired(watch: Option<Watch>) -> Watch {
         match watch {
-            Some(Watch(inotify)) if inotify.readable().await.is_ok() => {}
+            Some(watch) if watch.0.readable().await.is_ok() => watch,
             _ => std::future::pending().await,
         }
     }
