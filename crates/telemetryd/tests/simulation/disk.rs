@@ -92,18 +92,26 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// The queue's file and its WAL as they were when the last fsync was answered for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Synced {
     file: Vec<u8>,
     wal: Vec<u8>,
 }
 
 impl Synced {
-    /// What is there now.
+    /// What is there now, both files of one moment: the queue's thread may be at work on them meanwhile.
     pub(crate) fn of(state: &Path) -> Self {
-        Self {
+        let read = || Self {
             file: fs::read(state.join("queue.db")).unwrap_or_default(),
             wal: fs::read(state.join("queue.db-wal")).unwrap_or_default(),
+        };
+        let mut now = read();
+        loop {
+            let again = read();
+            if again == now {
+                return now;
+            }
+            now = again;
         }
     }
 

@@ -47,18 +47,17 @@ fn sums(books: &[Book]) -> BTreeMap<(u32, usize), Sums> {
     all
 }
 
-/// After each step.
+/// After each step. Where it dies meanwhile, of what it does when it has nothing else to do, the next one is looked at.
 pub(crate) async fn hold(machine: &mut Machine) -> Result<(), String> {
+    match look(machine).await {
+        Err(_) if disk::sprung(machine.estate.lane) => look(machine).await,
+        looked => looked,
+    }
+}
+
+async fn look(machine: &mut Machine) -> Result<(), String> {
     machine.rest().await?;
-    let (mut books, parked) = match machine.books().await {
-        Ok(found) => found,
-        // It has just died of what it does when it has nothing else to do.
-        Err(_) if disk::sprung(machine.estate.lane) => {
-            machine.rest().await?;
-            machine.books().await?
-        }
-        Err(error) => return Err(error),
-    };
+    let (mut books, parked) = machine.books().await?;
     {
         let mut known = lock(&machine.known);
         for event in known.events.values_mut() {
