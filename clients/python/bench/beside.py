@@ -207,7 +207,9 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--rust", help="the example `beside` of telemetry-client; without it the row is left out")
-    parser.add_argument("--ours", action="store_true", help="telemetryd alone: it does not wait, and is done in a minute")
+    parser.add_argument(
+        "--ours", action="store_true", help="telemetryd alone: it does not wait, and is done in a minute"
+    )
     asked = parser.parse_args()
     runs = asked.runs
     for name in ("DO_NOT_TRACK", "CI"):
