@@ -44,6 +44,8 @@ pub(super) struct Row {
     pub(super) first: bool,
     /// Whether the daemon must have booked what is lost.
     pub(super) booked: bool,
+    /// Committed transactions may go with the fault, and with them which events are a batch.
+    pub(super) forgets: bool,
     /// How often it is played for each level.
     pub(super) times: u32,
     pub(super) play: fn(&mut Trial<'_>) -> Result<()>,
@@ -70,6 +72,7 @@ const PLAIN: Row = Row {
     more: SOON,
     first: false,
     booked: false,
+    forgets: false,
     times: 3,
     play: |_| Ok(()),
 };
@@ -201,6 +204,7 @@ pub(super) const ROWS: [Row; 27] = [
         method: "events wait, the daemon ends, half of a page that holds them is overwritten",
         may_lose: ANY,
         booked: true,
+        forgets: true,
         play: files::torn_page,
         ..PLAIN
     },
@@ -208,6 +212,7 @@ pub(super) const ROWS: [Row; 27] = [
         name: "truncated WAL",
         method: "events wait, `kill -9`, the WAL is cut at a random length",
         may_lose: ANY,
+        forgets: true,
         play: files::truncated_wal,
         ..PLAIN
     },

@@ -277,7 +277,7 @@ fn reckon(
         }
     };
     // I8. Which events are a batch is committed before it is sent, and not synced: a power cut may take that along.
-    let forgets = row.disk == Disk::Own;
+    let forgets = row.forgets || row.disk == Disk::Own;
     wrong(
         in_two == 0 || forgets,
         format!("{in_two} events came in two batches"),
