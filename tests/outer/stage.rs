@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use telemetry_testkit::sink::Script;
-use telemetry_testkit::{Collector, Daemon, Home};
+use telemetry_testkit::{Collector, DEADLINE, Daemon, Home, eventually};
 
 /// The tool of most tests. `other` is announced too.
 pub(crate) const TOOL: &str = "demo";
@@ -94,6 +94,14 @@ impl Stage {
             &self.daemon,
             &json!({"op": "flush", "wait": true, "timeout_ms": 15_000}),
         )
+    }
+
+    /// Waits until the one destination sends nothing: a flush is answered when the rows are settled, a moment before.
+    #[track_caller]
+    pub(crate) fn is_at_rest(&self) {
+        eventually("the destination is at rest", DEADLINE, || {
+            (self.destination()["state"] == "idle").then_some(())
+        });
     }
 
     /// The one destination, as `status` shows it.

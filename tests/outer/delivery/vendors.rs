@@ -251,7 +251,7 @@ fn an_event_that_is_too_large_for_its_vendor_is_parked_unsent_and_the_others_arr
         );
         let why = parked[0]["answer"].as_str().unwrap();
         assert!(why.contains("Segment's form, which takes 32768 at most"), "{why}");
-        assert_eq!(stage.destination()["state"], "idle");
+        stage.is_at_rest();
     }
 }
 
@@ -271,7 +271,7 @@ fn a_batch_that_outgrows_its_limit_when_it_is_encoded_is_cut_again_before_it_is_
     for request in stage.endpoint.requests() {
         assert!(request.body_bytes <= 64 * 1024, "{} bytes", request.body_bytes);
     }
-    assert_eq!(stage.destination()["state"], "idle");
+    stage.is_at_rest();
     assert_eq!(booked(&status(&stage.daemon), "delivered"), 200);
 }
 
