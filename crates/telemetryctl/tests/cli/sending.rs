@@ -343,10 +343,9 @@ fn a_daemon_that_takes_no_connection_holds_a_script_for_no_longer_than_a_library
     // Until it is full.
     let mut held = Vec::new();
     let full = loop {
-        let flags = rustix::net::SocketFlags::NONBLOCK;
         let kind = rustix::net::SocketType::STREAM;
-        let socket =
-            rustix::net::socket_with(rustix::net::AddressFamily::UNIX, kind, flags, None).expect("a socket");
+        let socket = rustix::net::socket(rustix::net::AddressFamily::UNIX, kind, None).expect("a socket");
+        rustix::io::ioctl_fionbio(&socket, true).expect("a socket that does not wait");
         let address = rustix::net::SocketAddrUnix::new(world.path("run/d.sock")).expect("an address");
         match rustix::net::connect(&socket, &address) {
             Ok(()) => held.push(socket),

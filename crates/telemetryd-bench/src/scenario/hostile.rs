@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SendFlags, SocketType};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
@@ -193,17 +193,16 @@ fn hold(address: SocketAddr) -> Result<Vec<OwnedFd>> {
     setrlimit(Resource::Nofile, raised).context("cannot have more descriptors")?;
     let mut held = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let Ok(socket) = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)
-        else {
+        let Ok(socket) = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None) else {
             break;
         };
+        rustix::io::ioctl_fionbio(&socket, true)?;
         // It is on its way, or it is there.
         let _ = rustix::net::connect(&socket, &address);
         held.push(socket);
     }
     for socket in &held {
-        let _ = rustix::net::send(socket, b"POST /t/demo HTTP/1.1\r\nHost: loc", SendFlags::NOSIGNAL);
+        let _ = rustix::net::send(socket, b"POST /t/demo HTTP/1.1\r\nHost: loc", SendFlags::empty());
     }
     Ok(held)
 }
