@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use telemetry_testkit::Daemon;
 use telemetry_testkit::sink::Script;
+use telemetry_testkit::{Collector, Daemon, Home};
 
 use crate::stage::{TOLD, TOOL, ask, destination, endpoint, home, id, queue};
 
@@ -70,7 +70,7 @@ fn somewhere(random: &mut fastrand::Rng, texts: &mut Vec<String>, depth: u32) ->
 }
 
 /// All that can be seen of what went through a daemon.
-fn everything(daemon: &Daemon, home: &telemetry_testkit::Home, bodies: Vec<Vec<u8>>) -> Vec<u8> {
+fn everything(daemon: &Daemon, home: &Home, bodies: Vec<Vec<u8>>) -> Vec<u8> {
     let mut files = Vec::new();
     crate::secrets::files(&home.state_dir(), &mut files);
     let mut seen: Vec<u8> = bodies.concat();
@@ -84,6 +84,20 @@ fn everything(daemon: &Daemon, home: &telemetry_testkit::Home, bodies: Vec<Vec<u
         seen.extend(format!("{}{}", exit.stdout, exit.stderr).into_bytes());
     }
     seen.extend(daemon.log().into_bytes());
+    seen
+}
+
+/// The same while so many events wait, and after they have left.
+fn seen_before_and_after(daemon: &Daemon, home: &Home, endpoint: &Collector, events: usize) -> Vec<u8> {
+    let mut seen = everything(daemon, home, Vec::new());
+    ask(
+        daemon,
+        &json!({"op": "flush", "wait": true, "timeout_ms": 15_000}),
+    );
+    endpoint.wait_for_events(events);
+    let requests = endpoint.requests().into_iter();
+    let bodies = requests.map(|request| request.body.to_vec()).collect();
+    seen.extend(everything(daemon, home, bodies));
     seen
 }
 
@@ -126,19 +140,7 @@ fn what_the_rules_know_is_found_nowhere_wherever_it_stood() {
     }
     let count = events.len();
     queue(&daemon, events);
-    let before: Vec<u8> = everything(&daemon, &home, Vec::new());
-    ask(
-        &daemon,
-        &json!({"op": "flush", "wait": true, "timeout_ms": 15_000}),
-    );
-    endpoint.wait_for_events(count);
-    let bodies = endpoint
-        .requests()
-        .into_iter()
-        .map(|request| request.body.to_vec())
-        .collect();
-    let mut seen = everything(&daemon, &home, bodies);
-    seen.extend(before);
+    let seen = seen_before_and_after(&daemon, &home, &endpoint, count);
     let seen = String::from_utf8_lossy(&seen);
     for (text, part) in &all {
         let escaped = serde_json::to_string(part).unwrap();
@@ -188,19 +190,7 @@ fn free_text_that_a_manifest_does_not_let_through_is_found_nowhere() {
         })
         .collect();
     queue(&daemon, events);
-    let before = everything(&daemon, &home, Vec::new());
-    ask(
-        &daemon,
-        &json!({"op": "flush", "wait": true, "timeout_ms": 15_000}),
-    );
-    endpoint.wait_for_events(200);
-    let bodies = endpoint
-        .requests()
-        .into_iter()
-        .map(|request| request.body.to_vec())
-        .collect();
-    let mut seen = everything(&daemon, &home, bodies);
-    seen.extend(before);
+    let seen = seen_before_and_after(&daemon, &home, &endpoint, 200);
     let words: HashSet<&[u8]> = free.iter().map(|word| word.as_bytes()).collect();
     let again = seen.windows(WORD).find(|window| words.contains(window));
     assert!(
