@@ -1,9 +1,8 @@
 //! The listening socket that a service manager hands over: systemd's `LISTEN_FDS` (sd_listen_fds(3)), launchd's
 //! `launch_activate_socket` (launch(3)).
 //!
-//! Both give a bare number. Making an owned descriptor of it is the only unsafe act of the workspace, and it has
-//! this crate to itself so that it can be read at one sitting: the numbers are taken once in the life of a process,
-//! each becomes owned before anything is asked of it, and whatever is no listening Unix stream socket is refused.
+//! Both give a bare number. Making an owned descriptor of it is an unsafe act, and it has this crate to itself so that
+//! it can be read at one sitting: the numbers are taken once in the life of a process, each becomes owned before anything is asked of it, and whatever is no listening Unix stream socket is refused.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

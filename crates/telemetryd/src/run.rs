@@ -164,6 +164,9 @@ async fn live(
     if in_background && let Err(error) = background::ready() {
         warn!(%error, "cannot let go of the caller's terminal");
     }
+    // What only a start needs, of the tasks' beginnings, too.
+    tokio::task::yield_now().await;
+    telemetry_memory::give_back();
 
     let keep = Keep {
         world: &world,

@@ -148,6 +148,9 @@ impl Flusher {
             if let Some(client) = &mut self.client {
                 client.rest();
             }
+            if self.view.borrow().events == 0 {
+                telemetry_memory::give_back();
+            }
             self.awake = false;
         }
         if self.state.sending {
