@@ -7,7 +7,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::BodyExt;
@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Refusal;
 use crate::check::Packed;
+use crate::pace::Pace;
 
 /// All bodies together, in bytes, or four of the largest: what is made of a body takes about three times as much.
 const ALL: usize = 8 * 1024 * 1024;
@@ -56,7 +57,7 @@ impl Held {
     }
 }
 
-/// Reads a body to its end.
+/// Reads a body to its end. Of one that is refused, what was read counts against the pace of those.
 ///
 /// # Cancel safety
 /// Dropped, what was read is lost, and so is the connection.
@@ -66,38 +67,48 @@ pub(crate) async fn read(
     most: usize,
     patience: Duration,
     room: &Room,
+    pace: &Pace,
 ) -> Result<(Vec<u8>, Held), Refusal> {
     let mut held = Held {
         room: Arc::clone(&room.0),
         held: None,
     };
-    let reading = async {
-        let mut read = Vec::new();
-        while let Some(data) = next(&mut body).await? {
-            if read.len() + data.len() > most {
-                return Ok(None);
-            }
-            held.more(data.len())?;
-            read.extend_from_slice(&data);
+    let mut read = Vec::new();
+    let said = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let whole = match said > most {
+        true => Ok(false),
+        false => tokio::time::timeout(patience, fill(&mut read, &mut body, most, &mut held))
+            .await
+            .unwrap_or_else(|_late| {
+                let late = "the body took too long; nothing of it was stored";
+                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "timeout", late).closing())
+            }),
+    };
+    if !matches!(whole, Ok(true)) {
+        pace.wasted(read.len());
+        drop((read, held));
+        if whole.is_ok() && said <= THROWN_AWAY {
+            let _ = tokio::time::timeout(THROWING, throw_away(&mut body, pace)).await;
         }
-        Ok(Some(read))
-    };
-    let read = match tokio::time::timeout(patience, reading).await {
-        Ok(read) => read?,
-        Err(_) => {
-            let late = "the body took too long; nothing of it was stored";
-            return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "timeout", late).closing());
-        }
-    };
-    let Some(read) = read else {
-        let _ = tokio::time::timeout(THROWING, throw_away(&mut body)).await;
-        return Err(too_large(most));
-    };
+        return Err(whole.err().unwrap_or_else(|| too_large(most)));
+    }
     let unpacked = match packed {
         Packed::Not => read,
-        Packed::Gzip => unpack(&read, most, &mut held)?,
+        Packed::Gzip => unpack(&read, most, &mut held, pace).inspect_err(|_| pace.wasted(read.len()))?,
     };
     Ok((unpacked, held))
+}
+
+/// Reads into `read`; `false`: there is more than the most.
+async fn fill(read: &mut Vec<u8>, body: &mut Body, most: usize, held: &mut Held) -> Result<bool, Refusal> {
+    while let Some(data) = next(body).await? {
+        if read.len() + data.len() > most {
+            return Ok(false);
+        }
+        held.more(data.len())?;
+        read.extend_from_slice(&data);
+    }
+    Ok(true)
 }
 
 async fn next(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
@@ -114,11 +125,15 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
     }
 }
 
-async fn throw_away(body: &mut Body) {
+async fn throw_away(body: &mut Body, pace: &Pace) {
     let mut thrown = 0;
     while thrown < THROWN_AWAY {
+        pace.due().await;
         match next(body).await {
-            Ok(Some(data)) => thrown += data.len(),
+            Ok(Some(data)) => {
+                thrown += data.len();
+                pace.wasted(data.len());
+            }
             _ => return,
         }
     }
@@ -130,18 +145,20 @@ fn too_large(most: usize) -> Refusal {
 }
 
 /// Unpacks, a little at a time: never more than one byte over the bound, whatever the body claims.
-fn unpack(packed: &[u8], most: usize, held: &mut Held) -> Result<Vec<u8>, Refusal> {
+fn unpack(packed: &[u8], most: usize, held: &mut Held, pace: &Pace) -> Result<Vec<u8>, Refusal> {
     let mut decoder = flate2::read::MultiGzDecoder::new(packed);
     let mut unpacked = Vec::new();
     let mut part = [0; 16 * 1024];
     loop {
-        let read = decoder
-            .read(&mut part)
-            .map_err(|_| Refusal::bad("the body is not valid gzip"))?;
+        let read = decoder.read(&mut part).map_err(|_| {
+            pace.wasted(unpacked.len());
+            Refusal::bad("the body is not valid gzip")
+        })?;
         if read == 0 {
             return Ok(unpacked);
         }
         if unpacked.len() + read > most {
+            pace.wasted(unpacked.len());
             return Err(too_large(most));
         }
         held.more(read)?;
@@ -163,9 +180,9 @@ mod tests {
     }
 
     async fn taken(body: Vec<u8>, packed: Packed, most: usize) -> Result<usize, u16> {
-        let room = Room::new(most);
+        let (room, pace) = (Room::new(most), Pace::new(|| 0));
         let patience = Duration::from_secs(5);
-        let read = read(Body::from(body), packed, most, patience, &room).await;
+        let read = read(Body::from(body), packed, most, patience, &room, &pace).await;
         read.map(|(body, _)| body.len())
             .map_err(|refusal| refusal.status.as_u16())
     }
@@ -183,14 +200,20 @@ mod tests {
 
     #[tokio::test]
     async fn all_bodies_together_are_bounded_and_room_is_given_back() {
-        let room = Room::new(1);
+        let (room, pace) = (Room::new(1), Pace::new(|| 0));
         let patience = Duration::from_secs(5);
         let body = || Body::from(vec![0; ALL / 2]);
-        let first = read(body(), Packed::Not, ALL, patience, &room).await.unwrap();
-        let second = read(body(), Packed::Not, ALL, patience, &room).await.unwrap();
-        let third = read(body(), Packed::Not, ALL, patience, &room).await;
+        let first = read(body(), Packed::Not, ALL, patience, &room, &pace)
+            .await
+            .unwrap();
+        let second = read(body(), Packed::Not, ALL, patience, &room, &pace)
+            .await
+            .unwrap();
+        let third = read(body(), Packed::Not, ALL, patience, &room, &pace).await;
         assert_eq!(third.unwrap_err().status.as_u16(), 503);
         drop((first, second));
-        read(body(), Packed::Not, ALL, patience, &room).await.unwrap();
+        read(body(), Packed::Not, ALL, patience, &room, &pace)
+            .await
+            .unwrap();
     }
 }

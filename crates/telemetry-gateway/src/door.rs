@@ -47,6 +47,9 @@ pub trait Door: Send + Sync + 'static {
     /// The user whose requests alone are taken; `None`: everybody's.
     fn owner(&self) -> Option<u32>;
 
+    /// A clock in milliseconds that only goes forward.
+    fn now_ms(&self) -> u64;
+
     /// The variables of a peer's environment that may matter.
     fn variables(&self) -> BTreeSet<String>;
 

@@ -10,6 +10,7 @@ mod body;
 mod check;
 pub mod dialect;
 mod door;
+mod pace;
 mod peers;
 mod request;
 mod server;

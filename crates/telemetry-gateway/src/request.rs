@@ -10,13 +10,14 @@ use axum::routing::{MethodRouter, post};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
+use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri};
 
 use crate::answer::{Refusal, success};
 use crate::body;
 use crate::check;
 use crate::dialect::{self, Line, Wrong, any, heap, jitsu, segment};
-use crate::door::{Door, Lines};
+use crate::door::{Door, Lines, Peer};
 use crate::server::Connection;
 use crate::settings::{Key, Settings};
 
@@ -83,12 +84,29 @@ async fn take<D: Door>(
     let packed = check::content(request.headers())?;
     let peer = connection.peer().await?;
     let (door, room) = (&connection.gateway.door, &connection.gateway.room);
-    let (settings, limits) = (door.settings(), door.limits());
+    let pace = &connection.gateway.pace;
+    let limits = door.limits();
     let (head, body) = request.into_parts();
-    let (body, held) = body::read(body, packed, limits.body, limits.patience, room).await?;
+    let (body, held) = body::read(body, packed, limits.body, limits.patience, room, pace).await?;
+    let size = body.len();
+    let taken = store(row, connection, &peer, named.as_deref(), &head, body).await;
+    drop(held);
+    taken.inspect_err(|_| pace.wasted(size))
+}
+
+async fn store<D: Door>(
+    row: Row,
+    connection: &Connection<D>,
+    peer: &Peer,
+    named: Option<&str>,
+    head: &Parts,
+    body: Vec<u8>,
+) -> Result<(), Refusal> {
+    let door = &connection.gateway.door;
+    let settings = door.settings();
     let asked = Asked {
         row,
-        named: named.as_deref(),
+        named,
         uri: &head.uri,
         headers: &head.headers,
         settings: &settings,
@@ -105,8 +123,7 @@ async fn take<D: Door>(
         lines,
         shows_notice: whose.shows_notice,
     };
-    let taken = door.take(&peer, lines).await;
-    drop(held);
+    let taken = door.take(peer, lines).await;
     taken.map_err(|refused| Refusal::of(refused, &places))
 }
 

@@ -24,6 +24,7 @@ use crate::answer::Refusal;
 use crate::body::Room;
 use crate::check;
 use crate::door::{Door, Peer};
+use crate::pace::Pace;
 use crate::peers::Peers;
 use crate::request::router;
 
@@ -55,10 +56,11 @@ pub async fn serve<D: Door>(
     door: Arc<D>,
     mut stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let about = Arc::clone(&door);
+    let (about, clock) = (Arc::clone(&door), Arc::clone(&door));
     let gateway = Arc::new(Gateway {
         peers: Peers::start(door.owner(), move || about.variables())?,
         room: Room::new(door.limits().body),
+        pace: Pace::new(move || clock.now_ms()),
         port: match &listener {
             Listener::Tcp(listener) => Some(listener.local_addr()?.port()),
             Listener::Unix(_) => None,
@@ -144,6 +146,7 @@ async fn accept(listener: &Listener) -> std::io::Result<(Box<dyn Stream>, About)
 pub(crate) struct Gateway<D> {
     pub(crate) door: Arc<D>,
     pub(crate) room: Room,
+    pub(crate) pace: Pace,
     peers: Peers,
     /// The port that is listened on.
     port: Option<u16>,
@@ -196,8 +199,17 @@ impl<D: Door> Connection<D> {
         }
     }
 
-    /// One request, from its head to its answer.
-    async fn answer(self: Arc<Self>, mut request: http::Request<Incoming>, mut router: Router) -> Response {
+    /// One request, from its head to its answer. A refusal comes when it is due.
+    async fn answer(self: Arc<Self>, request: http::Request<Incoming>, router: Router) -> Response {
+        let gateway = Arc::clone(&self.gateway);
+        let response = self.judge(request, router).await;
+        if !response.status().is_success() {
+            gateway.pace.refused().await;
+        }
+        response
+    }
+
+    async fn judge(self: Arc<Self>, mut request: http::Request<Incoming>, mut router: Router) -> Response {
         let settings = self.gateway.door.settings();
         if let Err(refusal) = check::head(request.uri(), request.headers(), &settings, self.gateway.port) {
             return refusal.closing().response();

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tracing::{debug, error, info};
 
 use crate::config::Mode;
+use crate::flush::Thread;
 use crate::ingest::{self, NotTaken, Open, Shared};
 use crate::phase::{Phase, reached};
 use crate::socket::{self, Bound};
@@ -118,6 +119,10 @@ impl Door for Ingest {
 
     fn owner(&self) -> Option<u32> {
         self.shared.uid
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.shared.clock.now().boot_ms
     }
 
     fn variables(&self) -> BTreeSet<String> {
@@ -270,7 +275,29 @@ async fn serve(
         state.send_replace(State::Off);
         return;
     }
-    let (listener, place, bound) = match open(listen, mode) {
+    // Whoever is served there is served beside the socket's clients, not before them. It ends with this.
+    let served = match Thread::start("gateway") {
+        Ok(thread) => {
+            let serving = listening(listen.clone(), Arc::clone(shared), mode, state.clone(), stopped);
+            thread.spawn(serving).await.map_err(|ended| ended.to_string())
+        }
+        Err(why) => Err(format!("cannot start a thread: {why}")),
+    };
+    if let Err(why) = served {
+        error!("the gateway ended: {why}");
+        state.send_replace(State::Failed(why));
+    }
+}
+
+/// Listens and serves, until it is told to stop.
+async fn listening(
+    listen: Listen,
+    shared: Arc<Shared>,
+    mode: Mode,
+    state: watch::Sender<State>,
+    stopped: watch::Receiver<bool>,
+) {
+    let (listener, place, bound) = match open(&listen, mode) {
         Ok(opened) => opened,
         Err(why) => {
             error!("the gateway cannot listen: {why}");
@@ -281,7 +308,7 @@ async fn serve(
     info!(listen = %place, "the gateway listens");
     state.send_replace(State::Listening(place.clone()));
     let ingest = Ingest {
-        shared: Arc::clone(shared),
+        shared,
         guests: Arc::default(),
     };
     let served = telemetry_gateway::serve(listener, Arc::new(ingest), stopped).await;

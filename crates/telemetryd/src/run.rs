@@ -135,8 +135,8 @@ async fn live(
         mut opened,
         gateway: gateway_state,
     } = rooms;
-    let delivery =
-        crate::flush::Thread::start().map_err(|e| Failure::Failed(format!("cannot start a thread: {e}")))?;
+    let delivery = crate::flush::Thread::start("delivery")
+        .map_err(|e| Failure::Failed(format!("cannot start a thread: {e}")))?;
     let mut flushing = delivery.spawn(flushers.run());
     flush_handle.arranged().await;
     let spooling = spool::run(world.places.clone(), world.uid, Arc::clone(&connections));

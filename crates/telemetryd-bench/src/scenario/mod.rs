@@ -54,7 +54,7 @@ pub(crate) struct Bench {
     pub(crate) seed: Option<u64>,
     /// Where `fleet` draws.
     pub(crate) plot: Option<PathBuf>,
-    /// Rows of `crash` whose name contains this.
+    /// Rows of `crash`, `neighbours` and `hostile` whose name contains this.
     pub(crate) only: Option<String>,
     /// The page that `crash` writes its table into.
     pub(crate) write: Option<PathBuf>,
@@ -90,6 +90,11 @@ impl Bench {
         );
         daemon.term()?;
         Ok(stored)
+    }
+
+    /// Whether this row is asked for.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| name.contains(only))
     }
 
     /// The rounds that were asked for, or the scale's.

@@ -92,7 +92,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let daemon = home.start()?;
     let mut quiet = Quiet::start(&daemon.socket(), bench.scale.visits)?;
     quiet.times()?;
-    for (what, name) in FLOODS {
+    for (what, name) in FLOODS.into_iter().filter(|(_, name)| bench.wants(name)) {
         // Threads that never pause take the processors, whomever they connect to: that much is the system's.
         let compared = match what {
             "connecting" | "visiting" => Some("computing"),

@@ -1,5 +1,6 @@
-//! The flushers' thread: encoding and compressing a batch takes a fraction of a millisecond, in which no client is to
-//! wait for its answer; and clients that come without end are not to hold up what leaves (I13). Parked while nothing
+//! A thread with a runtime of its own. The flushers': encoding and compressing a batch takes a fraction of a millisecond, in which no client is to
+//! wait for its answer; and clients that come without end are not to hold up what leaves (I13). The gateway's,
+//! where one listens: what is read, unpacked and refused there holds up no client of the socket. Parked while nothing
 //! waits (I11).
 
 use std::io;
@@ -19,21 +20,19 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// Starts it.
+    /// Starts it, under a name.
     ///
     /// # Errors
     /// No thread or no runtime could be made.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new()
-            .name("delivery".to_owned())
-            .spawn(move || {
-                let _ = runtime.block_on(stopped);
-                // A look-up that hangs in the resolver is not waited for.
-                runtime.shutdown_background();
-            })?;
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _ = runtime.block_on(stopped);
+            // A look-up that hangs in the resolver is not waited for.
+            runtime.shutdown_background();
+        })?;
         Ok(Self {
             runtime: handle,
             stop: Some(stop),
@@ -66,7 +65,7 @@ mod tests {
 
     #[test]
     fn what_runs_there_runs_on_another_thread_and_ends_with_it() {
-        let thread = Thread::start().unwrap();
+        let thread = Thread::start("delivery").unwrap();
         let name = thread.spawn(async { thread::current().name().map(str::to_owned) });
         let (alive, ended) = oneshot::channel::<()>();
         let for_ever = thread.spawn(async move {
