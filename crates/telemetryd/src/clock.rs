@@ -12,6 +12,10 @@ pub trait Clock: Send + Sync {
     /// suspend less the one that timers go by. Two readings that differ tell of a suspend between them, without
     /// anybody having been woken for it.
     fn suspended_ms(&self) -> u64;
+
+    /// Tells this boot of the machine from others, so that `boot_ms` is only compared within one. Where the system does
+    /// not say, each question is of a boot of its own: what was before then goes by the wall clock.
+    fn boot(&self) -> Id;
 }
 
 /// The machine's clocks.
@@ -38,6 +42,14 @@ impl Clock for SystemClock {
         // macOS: CLOCK_UPTIME_RAW does not count sleep (clock_gettime(3)), and is what timers go by; it has no name
         // in the crates that are used here. A resume is then seen as a wait that is over.
         0
+    }
+
+    fn boot(&self) -> Id {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .ok()
+            .and_then(|text| uuid::Uuid::try_parse(text.trim()).ok())
+            .unwrap_or_else(uuid::Uuid::new_v4)
+            .into_bytes()
     }
 }
 
@@ -66,15 +78,4 @@ fn boot_ms() -> u64 {
 fn ms_of(clock: rustix::time::ClockId) -> u64 {
     let now = rustix::time::clock_gettime(clock);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
-}
-
-/// Tells this boot of the machine from others, so that `boot_ms` is only compared within one.
-/// Where the system does not say, each start counts as a boot: ages then go by the wall clock.
-#[must_use]
-pub fn boot_id() -> Id {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .ok()
-        .and_then(|text| uuid::Uuid::try_parse(text.trim()).ok())
-        .unwrap_or_else(uuid::Uuid::new_v4)
-        .into_bytes()
 }

@@ -13,7 +13,6 @@ use tracing::{error, info, warn};
 
 pub use self::keep::Keep;
 pub use self::rooms::Rooms;
-use crate::clock;
 use crate::config::{Checked, Loaded};
 use crate::consent::Known;
 use crate::failure::Failure;
@@ -32,7 +31,7 @@ pub fn open_queue(world: &World, checked: &Checked) -> Result<(Queue, Owner, Ope
     }
     let options = telemetry_queue::Options {
         directory: world.places.state.clone(),
-        boot_id: clock::boot_id(),
+        boot_id: world.clock.boot(),
         limits: checked.queue,
         probe: world.probe,
     };

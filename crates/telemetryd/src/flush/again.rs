@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn what_was_spread_beyond_the_servers_word_is_spread_after_a_restart_too() {
         let state = failed(7200, 7);
-        let restored = State::restore(&state.text(), NOW, RETRY.max);
+        let restored = State::restore(&state.text(), NOW, [0; 16], RETRY.max);
         assert_eq!(restored.next_try, state.next_try);
         assert_eq!(restored.retry_after, state.retry_after);
     }

@@ -223,7 +223,8 @@ impl Flush {
                 .iter()
                 .find(|(known, _)| known == name)
                 .map_or("", |(_, text)| text);
-            let mut state = State::restore(text, self.shared.clock.now(), settings.retry.max);
+            let clock = &self.shared.clock;
+            let mut state = State::restore(text, clock.now(), clock.boot(), settings.retry.max);
             // A start is somebody's act: what held it may have been mended meanwhile.
             state.release();
             let (desk, orders) = mpsc::channel(16);

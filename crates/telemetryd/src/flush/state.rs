@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use telemetry_delivery::RETRY_AFTER_MAX;
-use telemetry_queue::Moment;
+use telemetry_queue::{Id, Moment};
+use uuid::Uuid;
 
 /// What is said of a hold where all of a batch was refused with one status.
 pub const REFUSES_EVERYTHING: &str = "refuses_everything";
@@ -35,12 +36,12 @@ pub enum Condition {
     Closed,
 }
 
-/// A moment in the future, by the clock that counts suspend, and by the wall for people and restarts.
+/// A moment in the future, by the clock that counts suspend, and by the wall for people and other boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadline {
     /// Wall clock, milliseconds.
     pub wall_ms: i64,
-    #[serde(skip)]
+    #[serde(default)]
     boot_ms: u64,
 }
 
@@ -64,10 +65,15 @@ impl Deadline {
             .map(Duration::from_millis)
     }
 
-    /// After a restart only the wall clock is known; a clock that was set wrong must not wait for years.
-    fn restored(self, now: Moment, at_most: Duration) -> Self {
-        let left = u64::try_from(self.wall_ms.saturating_sub(now.wall_ms)).unwrap_or(0);
-        Self::after(now, Duration::from_millis(left).min(at_most))
+    /// After a restart: as it was in the boot that it was set in, whatever became of the wall clock. In another boot
+    /// only that is known; a clock that was set wrong must not wait for years.
+    fn restored(self, now: Moment, this_boot: bool, at_most: Duration) -> Self {
+        let left = if this_boot {
+            self.left(now).unwrap_or_default()
+        } else {
+            Duration::from_millis(u64::try_from(self.wall_ms.saturating_sub(now.wall_ms)).unwrap_or(0))
+        };
+        Self::after(now, left.min(at_most))
     }
 }
 
@@ -107,6 +113,8 @@ pub struct State {
     /// A request is under way.
     #[serde(skip)]
     pub sending: bool,
+    /// The boot of the machine that the deadlines are of.
+    boot: Uuid,
 }
 
 /// A user whose rows for a destination wait.
@@ -119,17 +127,23 @@ pub struct HeldUser {
 }
 
 impl State {
-    /// What was kept, deadlines bounded: a wait is at most as long as it could have been.
+    /// What was kept, in this boot or another, deadlines bounded: a wait is at most as long as it could have been.
     #[must_use]
-    pub fn restore(text: &str, now: Moment, longest_wait: Duration) -> Self {
+    pub fn restore(text: &str, now: Moment, boot: Id, longest_wait: Duration) -> Self {
         let mut state: Self = serde_json::from_str(text).unwrap_or_default();
-        state.retry_after = state.retry_after.map(|d| d.restored(now, RETRY_AFTER_MAX));
+        let boot = Uuid::from_bytes(boot);
+        let this_boot = std::mem::replace(&mut state.boot, boot) == boot;
+        state.retry_after = state
+            .retry_after
+            .map(|d| d.restored(now, this_boot, RETRY_AFTER_MAX));
         // Beyond the server's word as long as it could have been without one.
         let servers = state.retry_after.and_then(|d| d.left(now)).unwrap_or_default();
-        state.next_try = state.next_try.map(|d| d.restored(now, servers + longest_wait));
+        state.next_try = state
+            .next_try
+            .map(|d| d.restored(now, this_boot, servers + longest_wait));
         state.paused_until = state
             .paused_until
-            .map(|d| d.restored(now, Duration::from_secs(u32::MAX.into())));
+            .map(|d| d.restored(now, this_boot, Duration::from_secs(u32::MAX.into())));
         state
     }
 
@@ -313,7 +327,7 @@ mod tests {
             Deadline::after(at(0), Duration::from_secs(60)),
         );
         let text = state.text();
-        let later = State::restore(&text, at(20_000), Duration::from_secs(1800));
+        let later = State::restore(&text, at(20_000), [2; 16], Duration::from_secs(1800));
         assert_eq!(
             later.next_try.unwrap().left(at(20_000)),
             Some(Duration::from_secs(40))
@@ -323,15 +337,35 @@ mod tests {
             wall_ms: at(0).wall_ms - 31_536_000_000,
             boot_ms: 5,
         };
-        let state = State::restore(&text, back, Duration::from_secs(1800));
+        let state = State::restore(&text, back, [2; 16], Duration::from_secs(1800));
         assert_eq!(
             state.next_try.unwrap().left(back),
             Some(Duration::from_secs(1800))
         );
         assert_eq!(
-            State::restore("not json", at(0), Duration::ZERO),
+            State::restore("not json", at(0), [0; 16], Duration::ZERO),
             State::default()
         );
+    }
+
+    #[test]
+    fn a_deadline_of_this_boot_survives_a_restart_though_the_wall_clock_was_set() {
+        let mut state = State::restore("", at(0), [1; 16], Duration::ZERO);
+        state.retry_after = Some(Deadline::after(at(0), Duration::from_secs(10)));
+        state.pause(at(0), Some(Duration::from_secs(3600)));
+        let text = state.text();
+        for by in [-31_536_000_000, 31_536_000_000] {
+            let now = Moment {
+                wall_ms: at(0).wall_ms + by,
+                boot_ms: 4_000,
+            };
+            let left = |until: Option<Deadline>| until.and_then(|until| until.left(now));
+            let restored = State::restore(&text, now, [1; 16], Duration::from_secs(1800));
+            assert_eq!(left(restored.retry_after), Some(Duration::from_secs(6)));
+            assert_eq!(left(restored.paused_until), Some(Duration::from_secs(3596)));
+            let shown = restored.retry_after.unwrap().wall_ms;
+            assert_eq!(shown, now.wall_ms + 6_000, "as people see it");
+        }
     }
 
     #[test]

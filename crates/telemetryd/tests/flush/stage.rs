@@ -43,7 +43,7 @@ impl Way {
         let checked = Arc::new(checked.unwrap().checked);
         let options = telemetry_queue::Options {
             directory: places.state.clone(),
-            boot_id: [7; 16],
+            boot_id: clock.boot(),
             limits: checked.queue,
             probe,
         };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use telemetry_queue::Moment;
+use telemetry_queue::{Id, Moment};
 use telemetry_testkit::sink::{Script, Step};
 use telemetry_testkit::{Collector, DEADLINE, eventually};
 use telemetryd::clock::{Clock, SystemClock};
@@ -39,6 +39,10 @@ impl Clock for Laptop {
     fn suspended_ms(&self) -> u64 {
         self.looks.fetch_add(1, Ordering::Relaxed);
         self.slept_ms.load(Ordering::Relaxed)
+    }
+
+    fn boot(&self) -> Id {
+        [7; 16]
     }
 }
 

@@ -325,8 +325,7 @@ impl Known {
             event.heard = false;
         }
         for silence in &mut self.silence {
-            // After a start the wall clock tells how long it still is.
-            *silence = silence.filter(|silence| silence.firm && !self.wall_was_set);
+            *silence = silence.filter(|silence| silence.firm);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use telemetry_queue::Moment;
+use telemetry_queue::{Id, Moment};
 use telemetryd::clock::Clock;
 
 /// 2026-11-22, noon.
@@ -55,7 +55,7 @@ impl Laptop {
     }
 
     /// The power was gone for so long.
-    pub(crate) fn boot(&self, off_ms: u64) {
+    pub(crate) fn reboot(&self, off_ms: u64) {
         self.with(|clocks| {
             clocks.wall_ms += i64::try_from(off_ms).unwrap();
             clocks.boot_ms = 20_000;
@@ -80,5 +80,9 @@ impl Clock for Laptop {
 
     fn suspended_ms(&self) -> u64 {
         self.with(|clocks| clocks.slept_ms)
+    }
+
+    fn boot(&self) -> Id {
+        [self.boot_number(); 16]
     }
 }

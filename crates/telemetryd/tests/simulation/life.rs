@@ -64,7 +64,7 @@ impl Estate {
         let loaded = world.load().map_err(|failure| format!("{failure:?}"))?;
         let options = telemetry_queue::Options {
             directory: world.places.state.clone(),
-            boot_id: [self.laptop.boot_number(); 16],
+            boot_id: self.laptop.boot(),
             limits: loaded.checked.queue,
             probe: world.probe,
         };

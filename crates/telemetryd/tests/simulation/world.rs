@@ -423,7 +423,7 @@ impl Machine {
         let (old, new) = (self.state(), self.next_state());
         if let Some(luck) = power {
             self.synced.cut(&new, luck).map_err(|error| error.to_string())?;
-            self.estate.laptop.boot(1000 * (luck % 1000));
+            self.estate.laptop.reboot(1000 * (luck % 1000));
             lock(&self.known).power_cut();
         }
         std::fs::remove_dir_all(old).map_err(|error| error.to_string())?;
