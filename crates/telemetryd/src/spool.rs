@@ -49,9 +49,11 @@ pub async fn run(places: Places, uid: u32, shared: Arc<ingest::Shared>) {
         return;
     }
     let directory = places.state.join(DIRECTORY);
+    let mut watch;
     loop {
-        // First the watch and then the look: nothing that appears falls between them.
-        let watch = watch::over(&directory);
+        // First the watch and then the look: nothing that appears falls between them. The one before is kept until then:
+        // what a daemon has open does not come and go.
+        watch = watch::over(&directory);
         let waits_on = match (Pass {
             directory: &directory,
             uid,
@@ -67,7 +69,7 @@ pub async fn run(places: Places, uid: u32, shared: Arc<ingest::Shared>) {
             }
         };
         tokio::select! {
-            () = watch::fired(watch) => tokio::time::sleep(PAUSE).await,
+            () = watch::fired(&watch) => tokio::time::sleep(PAUSE).await,
             () = tokio::time::sleep(AGAIN), if waits_on => {}
         }
     }

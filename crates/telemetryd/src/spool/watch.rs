@@ -45,7 +45,7 @@ mod inotify {
     }
 
     /// Waits until something has appeared; without a watch, without end.
-    pub(in super::super) async fn fired(watch: Option<Watch>) {
+    pub(in super::super) async fn fired(watch: &Option<Watch>) {
         match watch {
             Some(Watch(inotify)) if inotify.readable().await.is_ok() => {}
             _ => std::future::pending().await,
@@ -59,7 +59,7 @@ mod nothing {
 
     pub(in super::super) fn over(_: &Path) {}
 
-    pub(in super::super) async fn fired((): ()) {
+    pub(in super::super) async fn fired((): &()) {
         std::future::pending().await
     }
 }
