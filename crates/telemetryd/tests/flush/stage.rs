@@ -64,7 +64,7 @@ impl Way {
             by_user: false,
         };
         let (room, flush) = flush::new(shared, reader);
-        let thread = Thread::start().unwrap();
+        let thread = Thread::start("delivery").unwrap();
         let flushing = thread.spawn(room.run());
         block_on(flush.arranged());
         Self {
