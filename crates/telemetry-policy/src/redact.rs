@@ -13,13 +13,14 @@ mod address;
 mod bytes;
 mod path;
 mod person;
+mod quiet;
 mod secret;
 pub mod table;
 mod web;
 
 use std::borrow::Cow;
 
-use self::bytes::{ANCHOR, ATOM, CLASS, GLUED, LOUD, WORD};
+use self::bytes::{ANCHOR, ATOM, CLASS, GLUED, WORD};
 pub use self::person::Subject;
 pub use self::table::Marker;
 
@@ -32,7 +33,7 @@ const PASSES: usize = 4;
 /// Reading the answer again finds nothing, and it is never longer than three times the text and eight bytes.
 #[must_use]
 pub fn text<'a>(text: &'a str, subject: &Subject) -> Cow<'a, str> {
-    if quiet(text, subject) {
+    if quiet::is_quiet(text, subject) {
         return Cow::Borrowed(text);
     }
     let Some(mut found) = pass(text, subject) else {
@@ -46,35 +47,6 @@ pub fn text<'a>(text: &'a str, subject: &Subject) -> Cow<'a, str> {
     }
     // It keeps looking like something new: nobody wrote that for a statistic.
     Cow::Owned(Marker::Secret.as_str().to_owned())
-}
-
-/// Whether no rule can begin in this text: true of almost every string that a tool sends, and found in one short loop.
-fn quiet(raw: &str, subject: &Subject) -> bool {
-    let text = &*bytes::seen(raw);
-    let (mut dots, mut dashes, mut in_word) = (0, 0, false);
-    for (at, &byte) in text.iter().enumerate() {
-        let class = CLASS[usize::from(byte)];
-        if class & WORD != 0 {
-            if !in_word && subject.may_begin(&raw.as_bytes()[at..]) {
-                return false;
-            }
-            in_word = class & GLUED == 0;
-            continue;
-        }
-        in_word = false;
-        if class & LOUD != 0 {
-            return false;
-        }
-        dots += u32::from(byte == b'.');
-        dashes += u32::from(byte == b'-');
-        // Asked once for each atom, so that it is read twice at most.
-        let atom = at == 0 || !bytes::is(text[at - 1], ATOM);
-        if byte == b'-' && atom && secret::may_be_option(&text[at..]) {
-            return false;
-        }
-    }
-    // An IPv4 address has three dots; `-----BEGIN` and a MAC address with dashes have five.
-    dots < 3 && dashes < 5
 }
 
 /// One reading: `None` where nothing was found.

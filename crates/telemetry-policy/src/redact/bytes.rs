@@ -79,6 +79,11 @@ pub(super) static CLASS: [u16; 256] = {
     table
 };
 
+/// A bit for each byte, shared with three others: for sets that are looked into before something is compared.
+pub(super) const fn bit(byte: u8) -> u64 {
+    1 << (byte & 63)
+}
+
 /// The text as the scanner reads it: byte for byte the same, except that each byte of a character beyond ASCII which is
 /// no letter and no digit is of the class [`OTHER`], and of a letter that may end a word anywhere of [`GLUED`]. Places in
 /// the one are places in the other.

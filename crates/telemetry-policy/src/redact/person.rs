@@ -1,6 +1,6 @@
 //! Who a string may be about: names and home directories that the caller knows.
 
-use super::bytes::{HEX, WORD};
+use super::bytes::{self, HEX, WORD};
 use super::{Hit, Marker, Scan, secret, table};
 
 /// Shorter names are not looked for: they are words of every language, and would hide more than they protect.
@@ -14,8 +14,8 @@ pub struct Subject {
     homes: Vec<Box<[u8]>>,
     /// Which bytes a name begins with.
     initial: [bool; 256],
-    /// For each first byte of a word the second ones (a bit each) with which something goes on that is looked for.
-    pairs: Box<[u128; 256]>,
+    /// For each first byte of a word the second ones ([`bytes::bit`]) with which something goes on that is looked for.
+    pairs: Box<[u64; 256]>,
 }
 
 impl Default for Subject {
@@ -63,7 +63,7 @@ impl Subject {
         {
             for first in [word[0], word[0].to_ascii_uppercase()] {
                 for second in [word[1], word[1].to_ascii_uppercase()] {
-                    pairs[usize::from(first)] |= bit(second);
+                    pairs[usize::from(first)] |= bytes::bit(second);
                 }
             }
         }
@@ -76,15 +76,17 @@ impl Subject {
     }
 
     /// Whether this text begins with what may be a name, a key or the scheme of a header.
-    #[inline]
+    #[inline(always)]
     pub(super) fn may_begin(&self, text: &[u8]) -> bool {
         let &[first, second, ..] = text else {
             return false;
         };
-        self.pairs[usize::from(first)] & bit(second) != 0 && self.begins(text)
+        self.pairs[usize::from(first)] & bytes::bit(second) != 0 && self.begins(text)
     }
 
-    /// The same, word by word.
+    /// The same, word by word. Seldom asked; out of the way of the loop that asks [`Subject::may_begin`].
+    #[cold]
+    #[inline(never)]
     fn begins(&self, text: &[u8]) -> bool {
         let any_case =
             |word: &[u8]| text.len() >= word.len() && text[..word.len()].eq_ignore_ascii_case(word);
@@ -107,11 +109,6 @@ impl Subject {
             .map(|home| home.len())
             .max()
     }
-}
-
-/// One bit for each ASCII byte; the first one for all the others.
-fn bit(byte: u8) -> u128 {
-    1 << if byte < 0x80 { byte } else { 0 }
 }
 
 /// Both slashes are one, and so are both cases: Windows compares so, and elsewhere it does no harm.

@@ -18,17 +18,17 @@ static FIRST: [(u8, u8); 256] = {
     first
 };
 
-/// For each first byte of a word the second ones (a bit each) with which something that is looked for here goes on.
-pub(super) static SECOND: [u128; 256] = {
+/// For each first byte of a word the second ones ([`bytes::bit`]) with which something that is looked for here goes on.
+pub(super) static SECOND: [u64; 256] = {
     let mut second = [0; 256];
     let mut place = 0;
     while place < table::KEYS.len() {
         let prefix = table::KEYS[place].prefix.as_bytes();
-        second[prefix[0] as usize] |= 1 << prefix[1];
+        second[prefix[0] as usize] |= bytes::bit(prefix[1]);
         place += 1;
     }
-    second[JWT[0] as usize] |= 1 << JWT[1];
-    second[SLACK[0] as usize] |= 1 << SLACK[1];
+    second[JWT[0] as usize] |= bytes::bit(JWT[1]);
+    second[SLACK[0] as usize] |= bytes::bit(SLACK[1]);
     second
 };
 
@@ -68,7 +68,8 @@ pub(super) fn may_begin(text: &[u8]) -> bool {
             || text.starts_with(SLACK)
             || beginning_with(text[0])
                 .iter()
-                .any(|key| text.starts_with(key.prefix.as_bytes())))
+                // The third byte first: every prefix has one, and words of any language share two.
+                .any(|key| text[2] == key.prefix.as_bytes()[2] && text.starts_with(key.prefix.as_bytes())))
 }
 
 /// The word behind an option is a secret from so many bytes on.
@@ -77,7 +78,7 @@ const OPTION_LEAST: usize = 4;
 /// A key of a well-known format that begins with the word at `at`.
 pub(super) fn key(scan: &mut Scan<'_>, at: usize) -> Option<Hit> {
     let text = &scan.bytes[at..];
-    if text.len() < SHORTEST || text[1] >= 0x80 || SECOND[usize::from(text[0])] >> text[1] & 1 == 0 {
+    if text.len() < SHORTEST || SECOND[usize::from(text[0])] & bytes::bit(text[1]) == 0 {
         return None;
     }
     if scan.word_before(at) {
