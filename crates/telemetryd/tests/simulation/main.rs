@@ -7,8 +7,10 @@
 #![expect(clippy::unwrap_used, reason = "a simulation that cannot go on has failed")]
 #![expect(clippy::print_stdout, reason = "a seed that fails is printed when it fails")]
 
+mod clients;
 mod disk;
 mod endpoint;
+mod ends;
 mod known;
 mod laptop;
 mod laws;
