@@ -1,6 +1,6 @@
 //! A tool with events in flight: it writes as long as fewer than its window are unanswered.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -134,7 +134,13 @@ impl Answers {
 
     /// One read; how many answers it finished.
     fn read(&mut self, stream: &mut UnixStream) -> Result<u64> {
-        let read = stream.read(&mut self.buffer[self.rest..]).context("no answer")?;
+        let read = loop {
+            match stream.read(&mut self.buffer[self.rest..]) {
+                // Who was stopped and continued meanwhile reads on: a socket with a timeout says so (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.context("no answer")?,
+            }
+        };
         ensure!(read > 0, "the daemon closed the connection");
         let filled = self.rest + read;
         let mut count = 0;
