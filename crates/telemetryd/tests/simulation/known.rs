@@ -137,10 +137,15 @@ impl Known {
         }
     }
 
-    /// What was parked comes under a new batch.
-    pub(crate) fn requeued(&mut self) {
-        let parked = |id: &Uuid| self.events.get(id).is_some_and(|event| event.parked);
-        self.ids.retain(|members, _| !members.iter().any(parked));
+    /// What was parked of this user waits again, as long as it did before, and comes under a new batch.
+    pub(crate) fn requeued(&mut self, uid: u32) {
+        let parked = |event: &Event| event.parked && event.uid == uid;
+        let events = &self.events;
+        self.ids
+            .retain(|members, _| !members.iter().any(|id| events.get(id).is_some_and(parked)));
+        for event in self.events.values_mut().filter(|event| parked(event)) {
+            event.parked = false;
+        }
     }
 
     /// A law is broken.

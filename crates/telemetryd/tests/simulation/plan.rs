@@ -242,7 +242,7 @@ async fn step(machine: &mut Machine) -> Result<(), String> {
         98 => {
             machine.tell(format!("{user} has what was parked tried again"));
             let request = json!({ "op": "queue", "action": "requeue" });
-            lock(&machine.known).requeued();
+            lock(&machine.known).requeued(user);
             machine.ask(user, &request).await.map(drop)
         }
         _ => again(machine).await,
