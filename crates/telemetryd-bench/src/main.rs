@@ -90,6 +90,8 @@ enum What {
     Manifest,
     /// Clients that connect, write one event and close
     Latency,
+    /// What an endpoint that hangs or refuses costs a command
+    BlackHole,
     /// System calls, sockets and memory with an empty queue
     Idle,
     /// A million queued events: disk, memory, and how fast they leave
@@ -179,12 +181,13 @@ fn story(flags: &Flags) -> Result<bool> {
     };
     let mut report = Report::new(flags.json);
     report.machine(&machine::facts(&bench.directory))?;
-    let all: [(What, Run); 15] = [
+    let all: [(What, Run); 16] = [
         (What::Limits, scenario::limits::run),
         (What::Admission, scenario::admission::run),
         (What::Throughput, scenario::throughput::run),
         (What::Manifest, scenario::manifest::run),
         (What::Latency, scenario::latency::run),
+        (What::BlackHole, scenario::black_hole::run),
         (What::Idle, scenario::idle::run),
         (What::Drain, scenario::drain::run),
         (What::Start, scenario::start::run),

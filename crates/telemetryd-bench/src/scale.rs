@@ -21,6 +21,8 @@ pub(crate) struct Scale {
     pub(crate) in_a_row: usize,
     /// Clients that are connected at once.
     pub(crate) at_once: usize,
+    /// How long a command of `black-hole` waits that posts by itself: Kedro's timeout.
+    pub(crate) patience: Duration,
     /// How long `idle` looks.
     pub(crate) idle: Duration,
     /// Queued events of `drain` and `start`.
@@ -54,6 +56,7 @@ impl Scale {
         visits: 500,
         in_a_row: 3000,
         at_once: 2000,
+        patience: Duration::from_secs(10),
         idle: Duration::from_secs(20),
         queued: 1_000_000,
         drain_rounds: 3,
@@ -76,6 +79,7 @@ impl Scale {
         visits: 20,
         in_a_row: 100,
         at_once: 100,
+        patience: Duration::from_millis(100),
         idle: Duration::from_secs(1),
         queued: 10_000,
         drain_rounds: 1,

@@ -41,6 +41,7 @@ fn a_quick_run_prints_a_figure_of_every_scenario_and_loses_no_event_over_its_kil
     }
     let all = [
         "admission",
+        "black-hole",
         "drain",
         "fleet",
         "hostile",

@@ -106,7 +106,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 }
 
 /// So many clients one after another; their times.
-fn visits(socket: &Path, ack: Ack, answer: bool, clients: usize) -> Result<Vec<f64>> {
+pub(super) fn visits(socket: &Path, ack: Ack, answer: bool, clients: usize) -> Result<Vec<f64>> {
     let mut made = Lines::new(ack);
     let mut line = Vec::new();
     let mut times = Vec::with_capacity(clients);

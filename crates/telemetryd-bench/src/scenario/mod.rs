@@ -8,6 +8,7 @@ pub(crate) mod throughput;
 
 pub(crate) mod manifest;
 
+pub(crate) mod black_hole;
 pub(crate) mod latency;
 
 pub(crate) mod idle;
