@@ -41,6 +41,10 @@ fn a_daemon_whose_events_have_left_makes_no_system_call_and_has_no_connection() 
         let trace = fs::read_to_string(&file).unwrap();
         // A call that is waited in neither begins nor ends.
         let ended = trace.lines().any(|line| line.contains(" = "));
+        if ended {
+            // Shown where no look finds nothing: what it was that it did.
+            eprintln!("---- a look ----\n{trace}");
+        }
         (!ended).then_some(trace)
     });
     assert!(seen.contains("epoll"), "the daemon was looked at: {seen}");
