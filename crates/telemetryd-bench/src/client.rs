@@ -116,7 +116,8 @@ pub(crate) fn send_over(
 }
 
 /// Reads answer lines.
-struct Answers {
+#[derive(Debug)]
+pub(crate) struct Answers {
     accepted: &'static [u8],
     buffer: Vec<u8>,
     /// How much of the buffer is an unfinished line.
@@ -124,7 +125,8 @@ struct Answers {
 }
 
 impl Answers {
-    fn new(ack: Ack) -> Self {
+    /// Of events with that `ack`.
+    pub(crate) fn new(ack: Ack) -> Self {
         Self {
             accepted: accepted(ack),
             buffer: vec![0; 64 * 1024],
@@ -133,7 +135,10 @@ impl Answers {
     }
 
     /// One read; how many answers it finished.
-    fn read(&mut self, stream: &mut UnixStream) -> Result<u64> {
+    ///
+    /// # Errors
+    /// When an answer is another than the one that was asked for, or the connection breaks.
+    pub(crate) fn read(&mut self, stream: &mut UnixStream) -> Result<u64> {
         let read = loop {
             match stream.read(&mut self.buffer[self.rest..]) {
                 // Who was stopped and continued meanwhile reads on: a socket with a timeout says so (signal(7)).

@@ -77,8 +77,16 @@ impl Home {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn write_manifest(&self, events: &str) -> Result<()> {
-        let file = self.at("data/telemetryd/tools.d").join(format!("{TOOL}.toml"));
-        fs::write(file, manifest(TOOL, events))?;
+        self.write_manifest_of(TOOL, events)
+    }
+
+    /// Writes the manifest of another tool of a user's daemon.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn write_manifest_of(&self, tool: &str, events: &str) -> Result<()> {
+        let file = self.at("data/telemetryd/tools.d").join(format!("{tool}.toml"));
+        fs::write(file, manifest(tool, events))?;
         Ok(())
     }
 

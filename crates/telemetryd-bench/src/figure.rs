@@ -155,7 +155,7 @@ fn spread(samples: &[f64]) -> Option<(f64, f64)> {
 }
 
 /// A number as people read it: three digits that matter, thousands apart.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if value.abs() >= 1000.0 {
         let digits = format!("{value:.0}");
         let mut text = String::new();

@@ -85,10 +85,15 @@ const TOKEN: usize = 16;
 impl Lines {
     /// Lines with that `ack`.
     pub(crate) fn new(ack: Ack) -> Self {
+        Self::of(TOOL, ack)
+    }
+
+    /// Lines of another tool, of the same length.
+    pub(crate) fn of(tool: &str, ack: Ack) -> Self {
         let id = Uuid::nil();
         let ack = ack.word();
         let head = format!(
-            r#"{{"id":"{id}","tool":"{TOOL}","event":"command_run","version":"1.4.2","ack":"{ack}","properties":{}"#,
+            r#"{{"id":"{id}","tool":"{tool}","event":"command_run","version":"1.4.2","ack":"{ack}","properties":{}"#,
             head_of_properties()
         );
         let tail = r#""}}"#;

@@ -69,6 +69,9 @@ struct Flags {
     /// `fleet`: draw the rates into this SVG
     #[arg(long, global = true, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// `growth`: draw the costs into this SVG
+    #[arg(long, global = true, value_name = "FILE")]
+    curves: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
@@ -86,6 +89,8 @@ enum What {
     Admission,
     /// Accepted and delivered events a second
     Throughput,
+    /// The same job done by a bare pipeline: parse, group commit, answer, post, delete
+    Pipeline,
     /// The same through a manifest that lists everything, beside one that lets every event through
     Manifest,
     /// Clients that connect, write one event and close
@@ -96,6 +101,8 @@ enum What {
     Idle,
     /// A million queued events: disk, memory, and how fast they leave
     Drain,
+    /// Whether figures get worse with the events queued, the connections and the tools
+    Growth,
     /// From the start of the process to its first answer
     Start,
     /// kill -9 at random moments and at named points: what is lost, what comes twice, the books
@@ -128,7 +135,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 type Run = fn(&Bench, &mut Report) -> Result<()>;
 
 fn main() -> ExitCode {
-    if let Some(played) = scenario::neighbours::part() {
+    if let Some(played) = scenario::neighbours::part().or_else(bare::pipeline::part) {
         return match played {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -176,20 +183,23 @@ fn story(flags: &Flags) -> Result<bool> {
         wait: flags.wait,
         seed: flags.seed,
         plot: flags.plot.clone(),
+        curves: flags.curves.clone(),
         only: flags.only.clone(),
         write: flags.write.clone(),
     };
     let mut report = Report::new(flags.json);
     report.machine(&machine::facts(&bench.directory))?;
-    let all: [(What, Run); 16] = [
+    let all: [(What, Run); 18] = [
         (What::Limits, scenario::limits::run),
         (What::Admission, scenario::admission::run),
         (What::Throughput, scenario::throughput::run),
+        (What::Pipeline, scenario::pipeline::run),
         (What::Manifest, scenario::manifest::run),
         (What::Latency, scenario::latency::run),
         (What::BlackHole, scenario::black_hole::run),
         (What::Idle, scenario::idle::run),
         (What::Drain, scenario::drain::run),
+        (What::Growth, scenario::growth::run),
         (What::Start, scenario::start::run),
         (What::Kill, scenario::kill::run),
         (What::Crash, scenario::crash::run),

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 
+/// What the kernel counts a process's time by for everybody outside (`USER_HZ`), on every machine of today.
+const USER_HZ: f64 = 100.0;
+
 /// A process that is watched.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
@@ -29,6 +32,18 @@ impl Process {
             *threads.entry(name.trim().to_owned()).or_default() += used.unwrap_or_default() / 1e9;
         }
         threads
+    }
+
+    /// CPU seconds of the whole process so far, threads that have ended included (`stat`, hundredths of a second).
+    pub(crate) fn cpu_of_all(&self) -> f64 {
+        let stat = fs::read_to_string(self.folder.join("stat")).unwrap_or_default();
+        // Behind the name, which may hold anything; user and system time are its 12th and 13th there (proc_pid_stat(5)).
+        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
+        let ticks = fields
+            .skip(11)
+            .take(2)
+            .filter_map(|ticks| ticks.parse::<f64>().ok());
+        ticks.sum::<f64>() / USER_HZ
     }
 
     /// How often its threads went to sleep so far.

@@ -43,6 +43,12 @@ pub(crate) struct Scale {
     pub(crate) recorded: usize,
     /// How long `soak` goes on.
     pub(crate) soak: Duration,
+    /// Queued events of `growth`, rising.
+    pub(crate) queues: [u64; 3],
+    /// Connections of `growth`.
+    pub(crate) connections: [u64; 3],
+    /// Tools of `growth`.
+    pub(crate) tools: [u64; 3],
 }
 
 impl Scale {
@@ -67,6 +73,9 @@ impl Scale {
         faults: u32::MAX,
         recorded: 800,
         soak: Duration::from_secs(600),
+        queues: [1000, 100_000, 10_000_000],
+        connections: [1, 10, 1000],
+        tools: [1, 10, 60],
     };
 
     /// Everything once.
@@ -90,5 +99,8 @@ impl Scale {
         faults: 1,
         recorded: 100,
         soak: Duration::from_secs(6),
+        queues: [100, 1000, 10_000],
+        connections: [1, 4, 50],
+        tools: [1, 10, 60],
     };
 }

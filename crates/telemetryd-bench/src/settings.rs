@@ -44,7 +44,7 @@ impl Settings {
         } else if self.small {
             "[queue]\nmax_bytes = \"8MiB\"\nmax_bytes_per_tool = \"8MiB\"\n\n"
         } else {
-            "[queue]\nmax_bytes = \"4GiB\"\nmax_bytes_per_tool = \"4GiB\"\n\n"
+            "[queue]\nmax_bytes = \"16GiB\"\nmax_bytes_per_tool = \"16GiB\"\n\n"
         };
         let gateway = match self.gateway {
             true => "[gateway]\nlisten = \"127.0.0.1:0\"\n\n",

@@ -2,3 +2,5 @@
 
 pub(crate) mod socket;
 pub(crate) mod table;
+
+pub(crate) mod pipeline;

@@ -59,6 +59,26 @@ impl Setup {
     }
 }
 
+/// A row: its sequence number (`NULL` for the next), id, lane, time in milliseconds, and payload.
+pub(crate) const INSERT: &str =
+    "INSERT INTO event (seq, id, lane, received, payload) VALUES (?1, ?2, ?3, ?4, ?5)";
+
+/// Makes the file and its empty table.
+///
+/// # Errors
+/// When the file cannot be made.
+pub(crate) fn create(file: &Path, setup: Setup) -> Result<Connection> {
+    let connection = Connection::open(file)?;
+    setup.apply(&connection)?;
+    connection.execute_batch(
+        "CREATE TABLE event (
+           seq INTEGER PRIMARY KEY, id BLOB NOT NULL, lane INTEGER NOT NULL,
+           received INTEGER NOT NULL, payload BLOB NOT NULL
+         ) STRICT",
+    )?;
+    Ok(connection)
+}
+
 /// A table in a directory of its own, which goes with it.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -73,16 +93,8 @@ impl Table {
     /// When the file cannot be made.
     pub(crate) fn new(directory: &Path, setup: Setup) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("tmdb").tempdir_in(directory)?;
-        let connection = Connection::open(directory.path().join("bare.db"))?;
-        setup.apply(&connection)?;
-        connection.execute_batch(
-            "CREATE TABLE event (
-               seq INTEGER PRIMARY KEY, id BLOB NOT NULL, lane INTEGER NOT NULL,
-               received INTEGER NOT NULL, payload BLOB NOT NULL
-             ) STRICT",
-        )?;
         Ok(Self {
-            connection,
+            connection: create(&directory.path().join("bare.db"), setup)?,
             _directory: directory,
         })
     }
@@ -98,12 +110,12 @@ impl Table {
         while left > 0 {
             let transaction = self.connection.transaction()?;
             {
-                let mut insert = transaction.prepare_cached(
-                    "INSERT INTO event (id, lane, received, payload) VALUES (?1, ?2, ?3, ?4)",
-                )?;
+                let mut insert = transaction.prepare_cached(INSERT)?;
                 for _ in 0..left.min(GROUP) {
                     let (id, payload) = made.next();
-                    insert.execute((&id.as_bytes()[..], 1_i64, 1_800_000_000_000_i64, payload))?;
+                    // The file gives the sequence number.
+                    let seq = None::<i64>;
+                    insert.execute((seq, &id.as_bytes()[..], 1_i64, 1_800_000_000_000_i64, payload))?;
                 }
             }
             transaction.commit()?;

@@ -6,6 +6,8 @@ pub(crate) mod limits;
 
 pub(crate) mod throughput;
 
+pub(crate) mod pipeline;
+
 pub(crate) mod manifest;
 
 pub(crate) mod black_hole;
@@ -14,6 +16,7 @@ pub(crate) mod latency;
 pub(crate) mod idle;
 
 pub(crate) mod drain;
+pub(crate) mod growth;
 pub(crate) mod start;
 
 pub(crate) mod crash;
@@ -55,6 +58,8 @@ pub(crate) struct Bench {
     pub(crate) seed: Option<u64>,
     /// Where `fleet` draws.
     pub(crate) plot: Option<PathBuf>,
+    /// Where `growth` draws.
+    pub(crate) curves: Option<PathBuf>,
     /// Rows of `crash`, `neighbours` and `hostile` whose name contains this.
     pub(crate) only: Option<String>,
     /// The page that `crash` writes its table into.

@@ -18,24 +18,24 @@ use crate::process::own_cpu;
 use crate::report::Report;
 
 /// Events in flight on each connection.
-const WINDOW: u64 = 256;
+pub(super) const WINDOW: u64 = 256;
 
 /// What is asked: accepted and delivered beside the bare insert.
 const WANTED: Wanted = Wanted::RatioAtLeast(0.6);
 
 /// Events before anything is measured.
-const WARM_UP: u64 = 2000;
+pub(super) const WARM_UP: u64 = 2000;
 
 /// Connections, and how bodies are compressed.
 const VARIANTS: [(u64, &str); 4] = [(4, "gzip"), (1, "gzip"), (4, "none"), (1, "none")];
 
 /// One run.
 pub(super) struct Run {
-    accepted: f64,
+    pub(super) accepted: f64,
     pub(super) delivered: f64,
     /// CPU seconds a million events, by thread.
     pub(super) daemon: BTreeMap<String, f64>,
-    bench: f64,
+    pub(super) bench: f64,
     /// The most that was resident, in MB.
     pub(super) peak: f64,
 }
