@@ -39,10 +39,10 @@ impl Settings {
             .max_wait
             .map(|wait| format!("batch.max_wait = \"{wait}\"\n"))
             .unwrap_or_default();
-        let queue = if self.system {
-            ""
-        } else if self.small {
+        let queue = if self.small {
             "[queue]\nmax_bytes = \"8MiB\"\nmax_bytes_per_tool = \"8MiB\"\n\n"
+        } else if self.system {
+            ""
         } else {
             "[queue]\nmax_bytes = \"16GiB\"\nmax_bytes_per_tool = \"16GiB\"\n\n"
         };
