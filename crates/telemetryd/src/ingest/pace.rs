@@ -1,4 +1,5 @@
 //! How often one user may connect: a connection costs as much as a few events, whether or not one is sent over it.
+//! And how often a connection is read whose lines come in pieces: a read costs as much as an event, whatever it brings.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -30,6 +31,29 @@ impl Pace {
     }
 }
 
+/// Steps of [`Pieces`]: the last one waits a second, in which the socket of whoever writes byte by byte is full, so that it
+/// waits as well.
+const PIECES: u32 = 12;
+
+/// How the lines of a connection come: reads that ended within a line, less those that ended with one.
+#[derive(Debug, Default)]
+pub(super) struct Pieces(u32);
+
+impl Pieces {
+    /// One more read: how long the next one waits, twice as long each time. A line in two pieces waits for nothing.
+    pub(super) fn wait(&mut self, whole: bool) -> Duration {
+        if whole {
+            self.0 = self.0.saturating_sub(1);
+            return Duration::ZERO;
+        }
+        self.0 = (self.0 + 1).min(PIECES);
+        match self.0.checked_sub(2) {
+            Some(doubled) => Duration::from_millis(1 << doubled),
+            None => Duration::ZERO,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +69,26 @@ mod tests {
         assert_eq!(pace.wait(8, 5), Duration::ZERO, "another user waits for nobody");
         assert_eq!(pace.wait(7, 7), Duration::from_millis(1));
         assert_eq!(pace.wait(7, 5000), Duration::ZERO);
+    }
+
+    #[test]
+    fn lines_in_two_pieces_wait_for_nothing_and_a_byte_at_a_time_for_ever_longer() {
+        let mut pieces = Pieces::default();
+        for _ in 0..1000 {
+            assert_eq!(pieces.wait(false), Duration::ZERO);
+            assert_eq!(pieces.wait(true), Duration::ZERO);
+        }
+        let waits: Vec<u128> = (0..14).map(|_| pieces.wait(false).as_millis()).collect();
+        assert_eq!(
+            waits,
+            [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024, 1024]
+        );
+        assert_eq!(pieces.wait(true), Duration::ZERO);
+        assert_eq!(
+            pieces.wait(false).as_millis(),
+            1024,
+            "one line's end is no change"
+        );
     }
 
     #[test]
