@@ -14,10 +14,10 @@ use tokio::sync::watch;
 use tracing::{debug, error, info};
 
 use crate::config::Mode;
-use crate::flush::Thread;
 use crate::ingest::{self, NotTaken, Open, Shared};
 use crate::phase::{Phase, reached};
 use crate::socket::{self, Bound};
+use crate::thread::Thread;
 
 /// A body is at most so large, or twice the longest line. Segment's own bound for a batch is 500 KB.
 const BODY: usize = 1024 * 1024;

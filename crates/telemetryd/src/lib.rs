@@ -26,6 +26,7 @@ pub mod signals;
 pub mod socket;
 pub mod spool;
 pub mod state_dir;
+pub mod thread;
 pub mod withdrawals;
 pub mod world;
 

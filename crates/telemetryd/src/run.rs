@@ -134,7 +134,7 @@ async fn live(
         mut opened,
         gateway: gateway_state,
     } = rooms;
-    let delivery = crate::flush::Thread::start("delivery")
+    let delivery = crate::thread::Thread::start("delivery")
         .map_err(|e| Failure::Failed(format!("cannot start a thread: {e}")))?;
     let mut flushing = delivery.spawn(flushers.run());
     flush_handle.arranged().await;

@@ -7,7 +7,6 @@ mod gate;
 mod maps;
 mod network;
 pub mod state;
-mod thread;
 pub mod trigger;
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,7 +23,6 @@ use self::destination::Flusher;
 pub(crate) use self::destination::request_of;
 pub(crate) use self::maps::Maps;
 use self::state::State;
-pub use self::thread::Thread;
 use crate::clock::Clock;
 use crate::config::Checked;
 use crate::consent::Consent;

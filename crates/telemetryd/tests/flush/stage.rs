@@ -9,8 +9,9 @@ use telemetryd::config::{self, Checked, Environment, Flags, Mode, Places};
 use telemetryd::consent::{Consent, Known};
 use telemetryd::control::tail::Tail;
 use telemetryd::counters::Counters;
-use telemetryd::flush::{self, Thread};
+use telemetryd::flush;
 use telemetryd::phase::Ender;
+use telemetryd::thread::Thread;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

@@ -47,7 +47,6 @@ pub(crate) fn part() -> Option<Result<()>> {
     let socket = PathBuf::from(std::env::var_os(SOCKET)?);
     Some(match part.split_once(' ') {
         Some(("quiet", clients)) => quiet(&socket, clients.parse().unwrap_or(1)),
-        Some(("noisy", "computing")) => computing(),
         Some(("noisy", "elsewhere")) => elsewhere(&socket),
         Some(("noisy", what @ ("connecting" | "visiting"))) => connecting(&socket, what == "visiting"),
         Some(("noisy", what)) => noisy(&socket, what),
@@ -80,23 +79,6 @@ impl Drop for Part {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// As many threads as [`connecting`] has, which do nothing, without a pause, until they are killed.
-fn computing() -> ! {
-    std::thread::scope(|scope| {
-        let spin = || -> () {
-            loop {
-                std::hint::spin_loop();
-            }
-        };
-        for _ in 1..VISITORS {
-            scope.spawn(spin);
-        }
-        loop {
-            std::hint::spin_loop();
-        }
-    })
 }
 
 /// The quiet user: so many visits each time it is asked.

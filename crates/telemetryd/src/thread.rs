@@ -1,7 +1,7 @@
-//! A thread with a runtime of its own. The flushers': encoding and compressing a batch takes a fraction of a millisecond, in which no client is to
-//! wait for its answer; and clients that come without end are not to hold up what leaves (I13). The gateway's,
-//! where one listens: what is read, unpacked and refused there holds up no client of the socket. Parked while nothing
-//! waits (I11).
+//! A thread with a runtime of its own. The flushers': encoding and compressing a batch takes a fraction of a
+//! millisecond, in which no client is to wait for its answer; and clients that come without end are not to hold up what
+//! leaves (I13). The gateway's, where one listens: what is read, unpacked and refused there holds up no client of the
+//! socket. Parked while nothing waits (I11).
 
 use std::io;
 use std::thread;
