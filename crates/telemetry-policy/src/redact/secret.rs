@@ -297,7 +297,8 @@ fn ends_with_name(atom: &[u8], name: &str) -> bool {
     let Some(from) = atom.len().checked_sub(name.len()) else {
         return false;
     };
-    atom[from..].iter().zip(name.as_bytes()).all(same)
+    // From the end: most words differ there from most names.
+    atom[from..].iter().zip(name.as_bytes()).rev().all(same)
         && (from == 0
             || table::GLUED.contains(&name)
             || !atom[from - 1].is_ascii_alphabetic()

@@ -86,11 +86,7 @@ impl Reader<'_> {
             if self.lines(&bytes, &mut framer, &mut intake).await.is_none() {
                 return;
             }
-            // A turn that was filled is no piece: the rest of a long line is there already.
-            pause = match self.seat.is_some() && bytes.len() < TURN_BYTES {
-                true => pieces.wait(bytes.ends_with(b"\n")),
-                false => Duration::ZERO,
-            };
+            pause = self.seat.map_or(Duration::ZERO, |_| pieces.wait(&bytes));
         }
         if framer.unfinished() {
             self.shared.counters.truncated.add(1);
