@@ -7,7 +7,7 @@
 //! 64 KiB, or where the system takes them when it is short of memory.
 //!
 //! Telling the kernel so is the only unsafe act here, and it has this crate to itself so that it can be read at one
-//! sitting: only what [`text::unwritten`] lets through is named to `madvise`.
+//! sitting: only what `text.rs` lets through is named to `madvise`.
 
 #[cfg(any(target_os = "linux", test))]
 mod text;
