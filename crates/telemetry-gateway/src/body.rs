@@ -21,6 +21,9 @@ use crate::pace::Pace;
 const ALL: usize = 8 * 1024 * 1024;
 /// Bytes that are thrown away of a body that is too large.
 const THROWN_AWAY: usize = 16 * 1024 * 1024;
+/// So much of a refused body is thrown away whatever others do: who sent a little too much hears so, and does not find its
+/// connection broken.
+const FREELY: usize = 2 * 1024 * 1024;
 /// For how long.
 const THROWING: Duration = Duration::from_secs(2);
 
@@ -128,7 +131,9 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
 async fn throw_away(body: &mut Body, pace: &Pace) {
     let mut thrown = 0;
     while thrown < THROWN_AWAY {
-        pace.due().await;
+        if thrown >= FREELY {
+            pace.due().await;
+        }
         match next(body).await {
             Ok(Some(data)) => {
                 thrown += data.len();

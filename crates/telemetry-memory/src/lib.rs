@@ -31,10 +31,17 @@ mod linux {
         let Ok(maps) = fs::read_to_string("/proc/self/maps") else {
             return;
         };
-        for range in super::text::unwritten(&maps) {
+        let Ok(program) = fs::read_link("/proc/self/exe") else {
+            return;
+        };
+        let Some(program) = program.to_str() else {
+            return;
+        };
+        for range in super::text::unwritten(&maps, program) {
             #[expect(unsafe_code, reason = "the system is told which pages are not needed")]
-            // SAFETY: the range is a whole private mapping of a file, which this process has never been able to write:
-            // dropped pages are read from the same file again. Nothing of ours unmaps program text (no dlclose).
+            // SAFETY: the range is a whole private mapping of the program's own file, which is mapped before its first
+            // line runs and never again, and which nothing of it writes: dropped pages are read from the same file.
+            // (Libraries are left alone: the loader may be at one in another thread, before it relocates it.)
             let _ = unsafe {
                 madvise(
                     with_exposed_provenance_mut(range.start),

@@ -10,7 +10,9 @@ use telemetry_policy::{Policy, Variables};
 use telemetry_protocol::consent::{Claim, Fact, Layer, Verdict};
 use telemetry_protocol::reason::ErrorCode;
 use tokio::net::{TcpSocket, UnixListener};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use tracing::{debug, error, info};
 
 use crate::config::Mode;
@@ -46,6 +48,8 @@ struct Ingest {
     shared: Arc<Shared>,
     /// Connections of each user of a machine-wide daemon.
     guests: Guests,
+    /// The runtime of the socket's thread.
+    socket: Handle,
 }
 
 /// A connection, counted until it is dropped.
@@ -145,33 +149,46 @@ impl Door for Ingest {
     }
 
     async fn take(&self, peer: &Peer, lines: Lines) -> Result<(), Refused> {
-        let policy = self.policy(peer.uid);
-        let denied = denied(peer, &policy, &lines.tool);
-        if lines.shows_notice && denied.is_none() {
-            self.shown(peer.uid, &lines, &policy);
-        }
-        let who = ingest::Peer {
-            uid: peer.uid,
-            pid: peer.pid,
+        // Decided where consent is changed, so that nothing comes between the decision and the queue (I3).
+        let taking = take(Arc::clone(&self.shared), peer.clone(), lines);
+        let lost = |ended: JoinError| Refused {
+            line: None,
+            code: ErrorCode::Storage,
+            message: format!("the request was not taken: {ended}"),
         };
-        let taken = ingest::request(&self.shared, who, denied, &lines.lines).await;
-        taken.map_err(|NotTaken { line, code, message }| Refused { line, code, message })
+        self.socket
+            .spawn(taking)
+            .await
+            .unwrap_or_else(|ended| Err(lost(ended)))
     }
 }
 
-impl Ingest {
-    /// The admin's word is that whatever sends with this key shows the tool's notice. A request that will be refused is
-    /// nobody's who does.
-    fn shown(&self, uid: u32, lines: &Lines, policy: &Policy) {
-        let tool = &lines.tool;
-        let missing = policy.tool(tool).is_some_and(|known| known.notice_missing);
-        let proper = || ingest::all_may_be_taken(policy, &self.shared.settings.borrow().limits, &lines.lines);
-        if missing
-            && proper()
-            && let Err(error) = self.shared.consent.notice_shown(uid, tool)
-        {
-            debug!(tool, error, "that a notice was shown cannot be kept");
-        }
+/// One request, on the socket's thread.
+async fn take(shared: Arc<Shared>, peer: Peer, lines: Lines) -> Result<(), Refused> {
+    let policy = shared.consent.of_event(peer.uid, shared.clock.now());
+    let denied = denied(&peer, &policy, &lines.tool);
+    if lines.shows_notice && denied.is_none() {
+        shown(&shared, peer.uid, &lines, &policy);
+    }
+    let who = ingest::Peer {
+        uid: peer.uid,
+        pid: peer.pid,
+    };
+    let taken = ingest::request(&shared, who, denied, &lines.lines).await;
+    taken.map_err(|NotTaken { line, code, message }| Refused { line, code, message })
+}
+
+/// The admin's word is that whatever sends with this key shows the tool's notice. A request that will be refused is
+/// nobody's who does.
+fn shown(shared: &Shared, uid: u32, lines: &Lines, policy: &Policy) {
+    let tool = &lines.tool;
+    let missing = policy.tool(tool).is_some_and(|known| known.notice_missing);
+    let proper = || ingest::all_may_be_taken(policy, &shared.settings.borrow().limits, &lines.lines);
+    if missing
+        && proper()
+        && let Err(error) = shared.consent.notice_shown(uid, tool)
+    {
+        debug!(tool, error, "that a notice was shown cannot be kept");
     }
 }
 
@@ -275,10 +292,16 @@ async fn serve(
         state.send_replace(State::Off);
         return;
     }
-    // Whoever is served there is served beside the socket's clients, not before them. It ends with this.
+    // Whoever is served there is served beside the socket's clients, not before them: what is read, unpacked and refused.
+    // What is stored is decided here. It ends with this.
     let served = match Thread::start("gateway") {
         Ok(thread) => {
-            let serving = listening(listen.clone(), Arc::clone(shared), mode, state.clone(), stopped);
+            let ingest = Ingest {
+                shared: Arc::clone(shared),
+                guests: Arc::default(),
+                socket: Handle::current(),
+            };
+            let serving = listening(listen.clone(), ingest, mode, state.clone(), stopped);
             thread.spawn(serving).await.map_err(|ended| ended.to_string())
         }
         Err(why) => Err(format!("cannot start a thread: {why}")),
@@ -292,7 +315,7 @@ async fn serve(
 /// Listens and serves, until it is told to stop.
 async fn listening(
     listen: Listen,
-    shared: Arc<Shared>,
+    ingest: Ingest,
     mode: Mode,
     state: watch::Sender<State>,
     stopped: watch::Receiver<bool>,
@@ -307,10 +330,6 @@ async fn listening(
     };
     info!(listen = %place, "the gateway listens");
     state.send_replace(State::Listening(place.clone()));
-    let ingest = Ingest {
-        shared,
-        guests: Arc::default(),
-    };
     let served = telemetry_gateway::serve(listener, Arc::new(ingest), stopped).await;
     drop(bound);
     match served {

@@ -1,6 +1,7 @@
 //! The daemon's life: what is constructed, in which order, what is spawned, and how it ends. Nothing else
 //! spawns a task, but for the two sets that are handed down: connections ([`crate::ingest`]) and flushers
-//! ([`crate::flush`]), which end with the task that holds them.
+//! ([`crate::flush`]), which end with the task that holds them; and the gateway ([`crate::gateway`]), whose thread comes and
+//! goes with its setting.
 
 mod keep;
 mod rooms;

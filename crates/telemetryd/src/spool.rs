@@ -49,11 +49,9 @@ pub async fn run(places: Places, uid: u32, shared: Arc<ingest::Shared>) {
         return;
     }
     let directory = places.state.join(DIRECTORY);
-    let mut watch;
+    let mut watch = watch::over(&directory);
     loop {
-        // First the watch and then the look: nothing that appears falls between them. The one before is kept until then:
-        // what a daemon has open does not come and go.
-        watch = watch::over(&directory);
+        // First the watch and then the look: nothing that appears falls between them.
         let waits_on = match (Pass {
             directory: &directory,
             uid,
@@ -72,6 +70,7 @@ pub async fn run(places: Places, uid: u32, shared: Arc<ingest::Shared>) {
             () = watch::fired(&watch) => tokio::time::sleep(PAUSE).await,
             () = tokio::time::sleep(AGAIN), if waits_on => {}
         }
+        watch = watch::again(watch, &directory);
     }
 }
 

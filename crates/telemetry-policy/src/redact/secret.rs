@@ -24,6 +24,7 @@ pub(super) static SECOND: [u64; 256] = {
     let mut place = 0;
     while place < table::KEYS.len() {
         let prefix = table::KEYS[place].prefix.as_bytes();
+        assert!(prefix.len() >= 3, "the first three bytes are looked at");
         second[prefix[0] as usize] |= bytes::bit(prefix[1]);
         place += 1;
     }

@@ -24,9 +24,8 @@ use crate::report::Report;
 const QUIET: u32 = 64_001;
 pub(super) const NOISY: u32 = 64_002;
 
-/// How long the flood goes on before anything is measured: past the burst that the rate allows, and past the first
-/// second, in which lines in pieces are still read often.
-const WARM: Duration = Duration::from_secs(3);
+/// How long the flood goes on before anything is measured: past the burst that the rate allows.
+const WARM: Duration = Duration::from_secs(1);
 
 /// What the noisy user does.
 type Flood = (&'static str, &'static str);

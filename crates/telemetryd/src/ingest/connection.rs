@@ -3,7 +3,6 @@
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use telemetry_protocol::request::Control;
 use telemetry_queue::Ticket;
@@ -14,7 +13,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::answers::{Answers, Reply};
 use super::frame::Framer;
 use super::intake::{Intake, LINES, Reading};
-use super::pace::Pieces;
 use super::users::{PACE, Seat, TURN_BYTES, TURN_LINES, Turn};
 use super::{Peer, Shared};
 use crate::config::Checked;
@@ -81,12 +79,10 @@ impl Reader<'_> {
     async fn run(&self) {
         let mut framer = Framer::default();
         let mut intake = Intake::new(self.shared, self.peer);
-        let (mut pieces, mut pause) = (Pieces::default(), Duration::ZERO);
-        while let Some(bytes) = self.bytes(pause).await {
+        while let Some(bytes) = self.bytes().await {
             if self.lines(&bytes, &mut framer, &mut intake).await.is_none() {
                 return;
             }
-            pause = self.seat.map_or(Duration::ZERO, |_| pieces.wait(&bytes));
         }
         if framer.unfinished() {
             self.shared.counters.truncated.add(1);
@@ -94,18 +90,10 @@ impl Reader<'_> {
     }
 
     /// The next bytes; `None` at the end: of the client's, of its time, or of what has reached the socket when
-    /// the daemon closes. After a `pause`, in which others go first.
-    async fn bytes(&self, pause: Duration) -> Option<Vec<u8>> {
+    /// the daemon closes.
+    async fn bytes(&self) -> Option<Vec<u8>> {
         let mut phase = self.shared.phase.clone();
         let mut leaves = false;
-        if !pause.is_zero() {
-            let _waits = self.seat.map(|seat| seat.place().wait());
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = crate::phase::reached(&mut phase, Phase::Closing) => {}
-                () = told_to_leave(self.seat) => leaves = true,
-            }
-        }
         loop {
             let closing = leaves || *phase.borrow() >= Phase::Closing;
             if !closing {

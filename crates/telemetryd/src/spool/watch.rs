@@ -2,9 +2,9 @@
 //! nobody is woken while nothing appears (I11). Where there is no inotify, what waits is taken at the next start.
 
 #[cfg(target_os = "linux")]
-pub(super) use self::inotify::{fired, over};
+pub(super) use self::inotify::{again, fired, over};
 #[cfg(not(target_os = "linux"))]
-pub(super) use self::nothing::{fired, over};
+pub(super) use self::nothing::{again, fired, over};
 
 #[cfg(target_os = "linux")]
 mod inotify {
@@ -26,6 +26,18 @@ mod inotify {
             Err(error) => {
                 debug!(%error, "the spool is not watched");
                 None
+            }
+        }
+    }
+
+    /// The next one. The one before is kept until then, so that what a daemon has open does not come and go; where the
+    /// system has no room for both, it goes first.
+    pub(in super::super) fn again(before: Option<Watch>, directory: &Path) -> Option<Watch> {
+        match make(directory) {
+            Ok(watch) => Some(watch),
+            Err(_) => {
+                drop(before);
+                over(directory)
             }
         }
     }
@@ -58,6 +70,8 @@ mod nothing {
     use std::path::Path;
 
     pub(in super::super) fn over(_: &Path) {}
+
+    pub(in super::super) fn again((): (), _: &Path) {}
 
     pub(in super::super) async fn fired((): &()) {
         std::future::pending().await
