@@ -67,6 +67,8 @@ impl Full {
     fn new() -> Self {
         use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        // Other tests start daemons meanwhile, which are not to inherit it.
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).unwrap();
         bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         listen(&socket, 0).unwrap();
         let listener = TcpListener::from(socket);
