@@ -9,7 +9,7 @@ use telemetry_policy::opt_out::{DO_NOT_TRACK, OptOuts};
 use telemetry_policy::{Policy, Variables};
 use telemetry_protocol::consent::{Claim, Fact, Layer, Verdict};
 use telemetry_protocol::reason::ErrorCode;
-use tokio::net::{TcpSocket, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinError;
@@ -254,6 +254,10 @@ pub async fn run<R>(
                 () = reached(&mut phase, Phase::Closing) => break,
             }
         }
+        if !ended {
+            // Its end takes a moment, in which nobody is to be told that it listens.
+            state.send_replace(State::Off);
+        }
         // Whoever is in the middle of a request is answered, unless nobody may be connected any more (I12).
         if !ended && wanted().1.is_none() {
             stop.send_replace(true);
@@ -292,35 +296,8 @@ async fn serve(
         state.send_replace(State::Off);
         return;
     }
-    // Whoever is served there is served beside the socket's clients, not before them: what is read, unpacked and refused.
-    // What is stored is decided here. It ends with this.
-    let served = match Thread::start("gateway") {
-        Ok(thread) => {
-            let ingest = Ingest {
-                shared: Arc::clone(shared),
-                guests: Arc::default(),
-                socket: Handle::current(),
-            };
-            let serving = listening(listen.clone(), ingest, mode, state.clone(), stopped);
-            thread.spawn(serving).await.map_err(|ended| ended.to_string())
-        }
-        Err(why) => Err(format!("cannot start a thread: {why}")),
-    };
-    if let Err(why) = served {
-        error!("the gateway ended: {why}");
-        state.send_replace(State::Failed(why));
-    }
-}
-
-/// Listens and serves, until it is told to stop.
-async fn listening(
-    listen: Listen,
-    ingest: Ingest,
-    mode: Mode,
-    state: watch::Sender<State>,
-    stopped: watch::Receiver<bool>,
-) {
-    let (listener, place, bound) = match open(&listen, mode) {
+    // Here and not on the thread: whoever was told that the daemon is ready finds it listening.
+    let (listener, place, bound) = match open(listen, mode) {
         Ok(opened) => opened,
         Err(why) => {
             error!("the gateway cannot listen: {why}");
@@ -330,7 +307,22 @@ async fn listening(
     };
     info!(listen = %place, "the gateway listens");
     state.send_replace(State::Listening(place.clone()));
-    let served = telemetry_gateway::serve(listener, Arc::new(ingest), stopped).await;
+    // Whoever is served there is served beside the socket's clients, not before them: what is read, unpacked and refused.
+    // What is stored is decided here. It ends with this.
+    let ingest = Ingest {
+        shared: Arc::clone(shared),
+        guests: Arc::default(),
+        socket: Handle::current(),
+    };
+    let serving =
+        async move { telemetry_gateway::serve(listener.adopted()?, Arc::new(ingest), stopped).await };
+    let served = match Thread::start("gateway") {
+        Ok(thread) => thread
+            .spawn(serving)
+            .await
+            .unwrap_or_else(|ended| Err(ended.into())),
+        Err(why) => Err(why),
+    };
     drop(bound);
     match served {
         Ok(()) => info!(listen = %place, "the gateway no longer listens"),
@@ -341,8 +333,24 @@ async fn listening(
     }
 }
 
+/// A listener that no runtime has yet.
+enum Opened {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Opened {
+    /// By the runtime that this runs on.
+    fn adopted(self) -> std::io::Result<Listener> {
+        Ok(match self {
+            Self::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
+            Self::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+}
+
 /// The listener, its place in words, and its file.
-fn open(listen: &Listen, mode: Mode) -> Result<(Listener, String, Option<Bound>), String> {
+fn open(listen: &Listen, mode: Mode) -> Result<(Opened, String, Option<Bound>), String> {
     match listen {
         Listen::Off => Err("it is off".to_owned()),
         Listen::Tcp(address) => {
@@ -355,11 +363,11 @@ fn open(listen: &Listen, mode: Mode) -> Result<(Listener, String, Option<Bound>)
                 socket.set_reuseaddr(true)?;
                 socket.bind(*address)?;
                 let listener = socket.listen(BACKLOG)?;
-                Ok((listener.local_addr()?.to_string(), listener))
+                Ok((listener.local_addr()?.to_string(), listener.into_std()?))
             })();
             let failed = |error: std::io::Error| format!("{address}: {error}");
             let (place, listener) = listener.map_err(failed)?;
-            Ok((Listener::Tcp(listener), place, None))
+            Ok((Opened::Tcp(listener), place, None))
         }
         Listen::Unix(path) => {
             let (file, directory) = match mode {
@@ -367,8 +375,7 @@ fn open(listen: &Listen, mode: Mode) -> Result<(Listener, String, Option<Bound>)
                 Mode::System => (0o666, 0o755),
             };
             let (listener, bound) = socket::bind(path, file, directory).map_err(|error| error.to_string())?;
-            let listener = UnixListener::from_std(listener).map_err(|error| error.to_string())?;
-            Ok((Listener::Unix(listener), path.display().to_string(), Some(bound)))
+            Ok((Opened::Unix(listener), path.display().to_string(), Some(bound)))
         }
     }
 }
