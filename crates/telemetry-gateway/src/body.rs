@@ -21,11 +21,11 @@ use crate::pace::Pace;
 const ALL: usize = 8 * 1024 * 1024;
 /// Bytes that are thrown away of a body that is too large.
 const THROWN_AWAY: usize = 16 * 1024 * 1024;
+/// For how long.
+const THROWING: Duration = Duration::from_secs(2);
 /// So much of a refused body is thrown away whatever others do: who sent a little too much hears so, and does not find its
 /// connection broken.
 const FREELY: usize = 2 * 1024 * 1024;
-/// For how long.
-const THROWING: Duration = Duration::from_secs(2);
 
 /// The room for all bodies.
 #[derive(Clone, Debug)]

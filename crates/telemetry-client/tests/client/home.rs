@@ -1,6 +1,7 @@
 //! A home of its own for each test, and the daemon of it, which is a thread of the test.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fs::DirEntry;
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
@@ -89,17 +90,19 @@ impl Home {
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.directory.path()).expect("a home");
-        entries
-            .map(|entry| {
-                entry
-                    .expect("an entry")
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned()
-            })
-            .collect()
+        names(std::fs::read_dir(self.directory.path()).expect("a home"))
     }
+}
+
+/// The names of a directory's entries, in order.
+pub(crate) fn names(entries: impl Iterator<Item = io::Result<DirEntry>>) -> Vec<String> {
+    let name = |entry: io::Result<DirEntry>| {
+        let name = entry.expect("an entry").file_name();
+        name.to_string_lossy().into_owned()
+    };
+    let mut names: Vec<String> = entries.map(name).collect();
+    names.sort();
+    names
 }
 
 pub(crate) fn next(heard: &Receiver<Value>) -> Value {

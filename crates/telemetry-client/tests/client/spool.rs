@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use telemetry_client::{Client, Sent, clock};
 
-use crate::home::{Home, full};
+use crate::home::{Home, full, names};
 
 /// A manifest whose events may wait on the disk.
 const LISTED: &str = "name = \"mytool\"\nconsent = \"opt-out\"\nnotice = \"It is on.\"\nnotice_required = \"tool\"\n\
@@ -23,18 +23,7 @@ impl Home {
 
     /// The files of the spool, by name.
     fn spooled(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.path("state/spool")).into_iter().flatten();
-        let mut names: Vec<String> = entries
-            .map(|entry| {
-                entry
-                    .expect("an entry")
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned()
-            })
-            .collect();
-        names.sort();
-        names
+        names(std::fs::read_dir(self.path("state/spool")).into_iter().flatten())
     }
 
     fn spooled_events(&self) -> Vec<Value> {
