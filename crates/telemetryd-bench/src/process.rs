@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 
+use anyhow::{Context, Result};
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 /// What the kernel counts a process's time by for everybody outside (`USER_HZ`), on every machine of today.
 const USER_HZ: f64 = 100.0;
 
@@ -110,6 +113,16 @@ impl Process {
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// As many open files as may be, for this process and for the daemons that it starts.
+///
+/// # Errors
+/// When the limit cannot be raised.
+pub(crate) fn open_many() -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")
 }
 
 /// CPU seconds of this process so far.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::net::{AddressFamily, SendFlags, SocketType};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use super::Bench;
@@ -20,6 +19,7 @@ use crate::daemon::{Daemon, Settings};
 use crate::endpoint::Endpoint;
 use crate::figure::{Figure, Wanted, percentile};
 use crate::lines::{Ack, Lines};
+use crate::process::open_many;
 use crate::report::Report;
 
 /// Connections that are held open.
@@ -183,12 +183,7 @@ fn bomb() -> Result<Vec<u8>> {
 
 /// Connections that are asked for and half used; the system holds on to those that the daemon does not take.
 fn hold(address: SocketAddr) -> Result<Vec<OwnedFd>> {
-    let most = getrlimit(Resource::Nofile).maximum;
-    let raised = Rlimit {
-        current: most,
-        maximum: most,
-    };
-    setrlimit(Resource::Nofile, raised).context("cannot have more descriptors")?;
+    open_many()?;
     let mut held = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
         let Ok(socket) = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None) else {

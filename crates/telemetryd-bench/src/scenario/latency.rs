@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 
 use super::Bench;
@@ -16,6 +15,7 @@ use crate::daemon::{Daemon, Settings};
 use crate::endpoint::Endpoint;
 use crate::figure::{Figure, Wanted, percentile};
 use crate::lines::{Ack, Lines};
+use crate::process::open_many;
 use crate::report::Report;
 
 /// Clients of one kind before the other kind's turn.
@@ -134,9 +134,7 @@ fn quiet(daemon: &Daemon<'_>) -> Result<()> {
 
 /// All of them connect first; then each writes its event and closes.
 fn at_once(socket: &Path, clients: usize) -> Result<usize> {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")?;
+    open_many()?;
     let mut made = Lines::new(Ack::None);
     let mut streams = Vec::with_capacity(clients);
     for number in 0..clients {

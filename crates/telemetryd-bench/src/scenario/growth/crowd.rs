@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::client::Answers;
 use crate::clock;
@@ -119,14 +118,4 @@ impl Crowd {
         }
         Ok(times)
     }
-}
-
-/// As many open files as may be, for this process and for the daemons that it starts.
-///
-/// # Errors
-/// When the limit cannot be raised.
-pub(super) fn open_many() -> Result<()> {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")
 }

@@ -1,22 +1,21 @@
 //! Over the events that wait: what the last of them cost, what a client and a `status` see of them, what a start and the
 //! memory are with them, and how fast they leave.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::Growth;
-use crate::bare::socket::visit;
 use crate::client::send_over;
 use crate::clock;
 use crate::daemon::Settings;
 use crate::endpoint::Endpoint;
 use crate::figure::percentile;
-use crate::lines::{Ack, Lines};
+use crate::lines::Ack;
 use crate::report::Report;
 use crate::scenario::Bench;
+use crate::scenario::latency::visits;
 
 /// The last of the events, whose cost is looked at.
 const LAST: u64 = 20_000;
@@ -72,7 +71,7 @@ fn once(bench: &Bench, report: &mut Report, growth: &mut Growth, at: usize, size
     );
     let used = cpu(&daemon.process()) - before;
     growth.sample(at, "CPU of that", "s a million", used / (last as f64 / 1e6));
-    let visits = visits(&daemon.socket(), bench.scale.visits)?;
+    let visits = visits(&daemon.socket(), Ack::Queued, true, bench.scale.visits)?;
     growth.sample(at, "a client's event: p50", "µs", percentile(&visits, 0.5));
     let status = (0..ASKED).map(|_| -> Result<f64> {
         let begun = clock::now();
@@ -127,16 +126,4 @@ fn once(bench: &Bench, report: &mut Report, growth: &mut Growth, at: usize, size
         || format!("{events} events were queued; the endpoint counts {counts:?}, the books say {books:?}"),
     );
     daemon.term()
-}
-
-/// So many clients one after another; their times.
-fn visits(socket: &Path, clients: usize) -> Result<Vec<f64>> {
-    let mut made = Lines::new(Ack::Queued);
-    let mut line = Vec::new();
-    let visits = (0..clients).map(|_| {
-        line.clear();
-        made.push(&mut line);
-        visit(socket, &line, true)
-    });
-    visits.collect()
 }

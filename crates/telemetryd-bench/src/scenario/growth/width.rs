@@ -7,12 +7,13 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::Growth;
-use super::crowd::{Crowd, open_many};
+use super::crowd::Crowd;
 use crate::clock;
 use crate::daemon::Settings;
 use crate::endpoint::Endpoint;
 use crate::figure::percentile;
 use crate::lines::TOOL;
+use crate::process::open_many;
 use crate::report::Report;
 use crate::scenario::Bench;
 
