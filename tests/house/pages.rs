@@ -137,9 +137,9 @@ fn xtask_and_nextest_want_the_same_runner() {
         .expect("a version")
         .to_owned();
     let parts = required.replace('.', ", ");
-    let File { path, text } = tree::read("xtask/src/nextest.rs");
+    let File { path, text } = tree::read("xtask/src/tool.rs");
     assert!(
-        text.contains(&format!("= ({parts});")),
+        text.contains(&format!("verb: \"nextest\",\n    oldest: ({parts}),")),
         "{path} does not look for {required}"
     );
 }

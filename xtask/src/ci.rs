@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::nextest;
 use crate::programs::{cargo, target};
+use crate::tool::{DENY, NEXTEST};
 use crate::{venv, wheel};
 
 /// One step: what it is called in the table, and what it runs.
@@ -23,10 +23,14 @@ struct Step {
     command: fn() -> Result<Command>,
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step {
         name: "format",
         command: format,
+    },
+    Step {
+        name: "deny",
+        command: deny,
     },
     Step {
         name: "clippy",
@@ -78,6 +82,18 @@ fn format() -> Result<Command> {
     Ok(with(cargo(), &["fmt", "--all", "--check"]))
 }
 
+/// What may come in (`deny.toml`), asked of the lock file. No advisories: nothing is fetched but crates.
+fn deny() -> Result<Command> {
+    let mut command = with(
+        Command::new(DENY.find_or_build()?),
+        &[
+            "--locked", "check", "-D", "warnings", "bans", "licenses", "sources",
+        ],
+    );
+    command.current_dir(crate::programs::root());
+    Ok(command)
+}
+
 fn clippy() -> Result<Command> {
     Ok(with(
         cargo(),
@@ -92,7 +108,7 @@ fn build() -> Result<Command> {
 
 fn tests() -> Result<Command> {
     let mut command = with(
-        Command::new(nextest::find_or_build()?),
+        Command::new(NEXTEST.find_or_build()?),
         &["nextest", "run", "--workspace"],
     );
     command.current_dir(crate::programs::root());
@@ -103,6 +119,9 @@ fn tests() -> Result<Command> {
         .env("TELEMETRYD_BIN", programs.join("telemetryd"))
         .env("TELEMETRYCTL_BIN", programs.join("telemetryctl"))
         .env("XTASK_BIN", programs.join("xtask"));
+    if let Some(deny) = DENY.find()? {
+        command.env("CARGO_DENY_BIN", deny);
+    }
     Ok(command)
 }
 

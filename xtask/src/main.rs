@@ -10,10 +10,10 @@
 
 mod ci;
 mod demo;
-mod nextest;
 mod package;
 mod programs;
 mod soak;
+mod tool;
 mod venv;
 mod wheel;
 
