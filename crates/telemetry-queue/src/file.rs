@@ -146,19 +146,12 @@ impl Place {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
                 | OpenFlags::SQLITE_OPEN_NO_MUTEX
                 | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-            let mut connection = Connection::open_with_flags(&self.file, flags)?;
-            let is_new = fs::metadata(&self.file).is_ok_and(|file| file.len() == 0);
-            if is_new {
-                // Until there is something to lose; made durable at once below.
-                connection.pragma_update(None, "synchronous", "OFF")?;
+            if fs::metadata(&self.file).is_ok_and(|file| file.len() == 0) {
+                self.make(flags)?;
             }
+            let mut connection = Connection::open_with_flags(&self.file, flags)?;
             configure(&connection)?;
             let version = self.bring_up_to_date(&mut connection)?;
-            if is_new {
-                // One fsync instead of one a step. Before it the file is empty or torn, and set aside.
-                let synced = fs::File::open(&self.file).and_then(|file| file.sync_all());
-                synced.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-            }
             // Without fsync at each commit: what is committed survives the process's death, not a power cut.
             // Raised to FULL for a transaction that holds a `synced` event.
             connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -183,6 +176,22 @@ impl Place {
                 Ok((connection, boot))
             }
         }
+    }
+
+    /// Makes the tables in an empty file, with one fsync instead of one a step: before it there is nothing to lose, and
+    /// the file is empty or torn, and set aside.
+    ///
+    /// By a connection of its own, which is closed before the file is opened to be synced: whoever closes a file lets go
+    /// of all locks that its process has on it (POSIX, fcntl), SQLite's too. Another program that only looks at the
+    /// file would then, when it is done, remove the WAL that we go on writing to.
+    fn make(&self, flags: OpenFlags) -> rusqlite::Result<()> {
+        let mut connection = Connection::open_with_flags(&self.file, flags)?;
+        connection.pragma_update(None, "synchronous", "OFF")?;
+        configure(&connection)?;
+        self.bring_up_to_date(&mut connection)?;
+        connection.close().map_err(|(_, error)| error)?;
+        let synced = fs::File::open(&self.file).and_then(|file| file.sync_all());
+        synced.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     }
 
     fn newer(&self, version: i64) -> QueueError {

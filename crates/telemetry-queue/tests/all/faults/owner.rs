@@ -38,6 +38,33 @@ fn a_second_owner_is_refused_and_told_the_first_ones_pid() {
     assert_eq!(crate::kill::tries_to_open(directory.path()), "open");
 }
 
+/// Whoever is the last to close a database removes its WAL, a person with the sqlite3 shell, too. That others have it
+/// open is told by locks, and a process loses those that it has on a file by closing it in any way of its own.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_file_is_locked_from_its_first_life_on_so_that_nobody_who_looks_into_it_removes_the_wal() {
+    let directory = scratch();
+    // The life that makes the file, and one that finds it.
+    for life in 0..2 {
+        let bench = Bench::start(directory.path());
+        bench
+            .append(events(&lane(1, "a", "t"), life * 10..life * 10 + 5, 100, START))
+            .unwrap();
+        let inode = std::fs::metadata(file(directory.path())).unwrap().ino();
+        let (pid, inode) = (std::process::id().to_string(), format!(":{inode}"));
+        // proc_locks(5): `1: POSIX ADVISORY READ <pid> <major>:<minor>:<inode> <from> <to>`.
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        let held = locks.lines().any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.get(1..4) == Some(&["POSIX", "ADVISORY", "READ"])
+                && words.get(4) == Some(&&*pid)
+                && words.get(5).is_some_and(|file| file.ends_with(&inode))
+        });
+        assert!(held, "life {life}:\n{locks}");
+        bench.close();
+    }
+}
+
 #[test]
 fn what_a_dead_owner_left_is_no_obstacle() {
     let directory = scratch();
