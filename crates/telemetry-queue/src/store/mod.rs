@@ -31,6 +31,7 @@ pub(crate) mod sent;
 pub(crate) mod settle;
 pub(crate) mod state;
 pub(crate) mod sums;
+pub(crate) mod sweep;
 pub(crate) mod view;
 
 use age::Ages;

@@ -2,7 +2,7 @@
 //!
 //! I3. In slices of one transaction each, so that the WAL stays small and nobody waits for another's purge (I13); one
 //! that is interrupted by a crash is asked for again by the caller, who knows what may stay. Erased means erased: with `secure_delete=ON` the bytes
-//! leave the pages, and the writer empties the WAL afterwards.
+//! leave the pages, and the writer sweeps what lies between their rows and empties the WAL afterwards.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub(crate) struct Purging {
     forget: bool,
     /// What was erased so far.
     pub(crate) purged: Purged,
+    /// All of it was erased, and the pages are swept from this one down.
+    pub(crate) sweeping: Option<u32>,
 }
 
 /// A filter made ready: which lanes, and which of their events.
@@ -120,6 +122,7 @@ impl Store {
             filter: filter.clone(),
             reason,
             purged: Purged::default(),
+            sweeping: None,
         }
     }
 

@@ -125,8 +125,8 @@ impl Writer {
 
     fn purge_on(&mut self, mut work: Box<Purging>, reply: Reply<Purged>) -> Option<Long> {
         let before = work.purged;
-        let slice = self.store.purge_on(&mut work);
-        let slice = self.with_relief(slice, |writer| writer.store.purge_on(&mut work));
+        let slice = self.purge_slice(&mut work);
+        let slice = self.with_relief(slice, |writer| writer.purge_slice(&mut work));
         let result = match slice {
             Ok(true) => {
                 // What consent no longer covers goes at once; what erased nothing cost little.
@@ -136,18 +136,41 @@ impl Writer {
                 return Some(Long::Purge(work, reply));
             }
             Ok(false) => Ok(work.purged),
-            Err(error) => Err(error),
+            Err(error) => {
+                // It may have erased a part.
+                self.erased = true;
+                Err(error)
+            }
         };
-        self.place.erase_corrupt(None);
-        // One that erased nothing costs nothing; one that failed may have erased a part.
-        self.erased |= !matches!(&result, Ok(purged) if *purged == Purged::default());
-        // Who withdraws means what has expired or was delivered, too: it has left the file, and not the WAL.
-        if work.reason != PurgeReason::User {
-            self.erased |= std::mem::take(&mut self.store.let_go);
-        }
         let result = self.empty_the_wal(result);
         self.answer(reply, "cannot purge", result);
         None
+    }
+
+    /// A slice of what is erased, and then of what is swept; `false`: both are done.
+    fn purge_slice(&mut self, work: &mut Purging) -> rusqlite::Result<bool> {
+        let rest = if let Some(page) = work.sweeping {
+            self.store.sweep(page)?
+        } else {
+            if self.store.purge_on(work)? {
+                return Ok(true);
+            }
+            self.place.erase_corrupt(None);
+            // One that erased nothing costs nothing.
+            self.erased |= work.purged != Purged::default();
+            // Who withdraws means what has expired or was delivered, too: it has left its row, and neither the space
+            // between the rows nor the WAL.
+            if work.reason != PurgeReason::User {
+                self.erased |= std::mem::take(&mut self.store.let_go);
+            }
+            if self.erased && self.store.can_sweep() {
+                self.store.last_page()?
+            } else {
+                0
+            }
+        };
+        work.sweeping = Some(rest);
+        Ok(rest > 0)
     }
 
     /// Erased means erased: from the WAL, too.
