@@ -74,6 +74,8 @@ pub(crate) enum Command {
     SetLimits(Limits, Reply<()>),
     Checked(Reply<Checked>),
     Checkpoint(Reply<()>),
+    /// Begins the check in the background.
+    Check,
     /// Nothing: wakes the writer, so that it sees that it is to close or that the integrity check has ended.
     Wake,
 }

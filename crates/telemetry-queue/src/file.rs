@@ -150,7 +150,7 @@ impl Place {
                 self.make(flags)?;
             }
             let mut connection = Connection::open_with_flags(&self.file, flags)?;
-            configure(&connection)?;
+            configure(&connection, false)?;
             let version = self.bring_up_to_date(&mut connection)?;
             // Without fsync at each commit: what is committed survives the process's death, not a power cut.
             // Raised to FULL for a transaction that holds a `synced` event.
@@ -187,7 +187,7 @@ impl Place {
     fn make(&self, flags: OpenFlags) -> rusqlite::Result<()> {
         let mut connection = Connection::open_with_flags(&self.file, flags)?;
         connection.pragma_update(None, "synchronous", "OFF")?;
-        configure(&connection)?;
+        configure(&connection, true)?;
         self.bring_up_to_date(&mut connection)?;
         connection.close().map_err(|(_, error)| error)?;
         let synced = fs::File::open(&self.file).and_then(|file| file.sync_all());

@@ -345,7 +345,19 @@ impl Queue {
         self.ask(|reply| Command::SetLimits(limits, reply)).await
     }
 
-    /// How far the check in the background has come since the queue was opened.
+    /// Begins the check in the background: every row is read once and counted behind the books, and after an unclean
+    /// stop SQLite looks at the whole file. Until then only that is read which a command needs, so that whoever opens a
+    /// queue is served at once, however much waits in it. Called again, it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub async fn begin_check(&self) -> Result<(), QueueError> {
+        let sent = self.commands.send(Command::Check).await;
+        sent.map_err(|_| QueueError::closed())
+    }
+
+    /// How far the [check in the background](Self::begin_check) has come since the queue was opened.
     ///
     /// # Errors
     ///

@@ -48,6 +48,14 @@ pub(crate) struct Integrity {
 }
 
 impl Integrity {
+    /// Of a file that has to be checked (`pending`), or not.
+    pub(crate) fn of(pending: bool) -> Self {
+        Self {
+            pending,
+            ..Self::default()
+        }
+    }
+
     /// Starts a check; when it has ended it wakes the writer by an empty command.
     pub(crate) fn start(&mut self, place: &Place, wake: mpsc::WeakSender<Command>) {
         self.stop();
@@ -93,6 +101,11 @@ impl Integrity {
     /// Whether a check has still to come to its end.
     pub(crate) fn is_pending(&self) -> bool {
         self.pending
+    }
+
+    /// Whether a check has to come that was never begun.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.pending && self.tries == 0
     }
 
     /// Whether a check was stopped that is to be begun again.

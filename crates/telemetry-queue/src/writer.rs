@@ -50,7 +50,8 @@ pub(crate) struct Writer {
     next: Option<Command>,
     /// What takes long and is done between the others.
     longs: long::Longs,
-    unclean: bool,
+    /// The check in the background may read.
+    checks: bool,
     integrity: Integrity,
     reserve: Reserve,
     /// The last checkpoint failed, which was said.
@@ -103,8 +104,8 @@ impl Writer {
             broken: false,
             next: None,
             longs: long::Longs::default(),
-            unclean,
-            integrity: Integrity::default(),
+            checks: false,
+            integrity: Integrity::of(unclean),
             wal_is_stuck: false,
             sync_failed: false,
             tired: false,
@@ -116,6 +117,7 @@ impl Writer {
             mended: false,
             _lock: lock,
         };
+        writer.store.checked.integrity_pending = unclean;
         // Before the thread runs: whoever holds the queue sees what waits at once.
         writer.publish();
         writer
@@ -124,9 +126,6 @@ impl Writer {
     /// Works until the queue is closed.
     pub(crate) fn run(mut self) -> Result<(), QueueError> {
         self.watch_wal();
-        if self.unclean {
-            self.integrity.start(&self.place, self.to_self.clone());
-        }
         while let Some(command) = self.wait() {
             self.turn(command);
             if !self.longs.pause_goes_on() {
@@ -206,14 +205,17 @@ impl Writer {
         }
     }
 
-    /// Marks the file as closed, with everything in it.
+    /// Marks the file as closed, with everything in it; not one that was to be checked and never was: the next owner does.
     fn close(mut self) -> Result<(), QueueError> {
+        let owed = self.integrity.is_owed();
         self.integrity.stop();
         if self.broken {
             return Ok(());
         }
         let mark = |writer: &mut Self| {
-            writer.store.execute("UPDATE meta SET clean = 1", [])?;
+            if !owed {
+                writer.store.execute("UPDATE meta SET clean = 1", [])?;
+            }
             writer.checkpoint("TRUNCATE")
         };
         let marked = mark(&mut self);

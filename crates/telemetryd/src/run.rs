@@ -164,6 +164,11 @@ async fn live(
     if in_background && let Err(error) = background::ready() {
         warn!(%error, "cannot let go of the caller's terminal");
     }
+    // Whoever came while it started is answered before what nobody waits for.
+    for _ in 0..TURNS {
+        tokio::task::yield_now().await;
+    }
+    queue.begin_check().await?;
     // What only a start needs, of the tasks' beginnings, too.
     tokio::task::yield_now().await;
     telemetry_memory::give_back();
@@ -255,6 +260,9 @@ async fn live(
         false => Ok(()),
     }
 }
+
+/// Turns of the runtime from a connection that waits in the backlog to the answer to its first line, and some to spare.
+const TURNS: u32 = 8;
 
 /// What has reached the socket is processed for at least so long, however short the drain.
 const CLOSING: Duration = Duration::from_millis(500);

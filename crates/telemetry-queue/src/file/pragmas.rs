@@ -11,14 +11,17 @@ use rusqlite::{Connection, OptionalExtension as _};
 pub(crate) const PAGE: u32 = 16_384;
 
 /// Sets everything but `synchronous`, which depends on what is being done.
-pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn configure(connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
     // Nobody else writes; a person with the sqlite3 shell may hold a lock for a moment.
     connection.busy_timeout(Duration::from_secs(1))?;
     connection.set_prepared_statement_cache_capacity(96);
-    // These two only count for a new file, and must come before anything is written.
-    connection.pragma_update(None, "page_size", PAGE)?;
-    // So that the file can shrink after a drain, a few pages at a time.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    if is_new {
+        // These two only count for a new file, and must come before anything is written. (The second is written to one
+        // that has it already, too, with a sync.)
+        connection.pragma_update(None, "page_size", PAGE)?;
+        // So that the file can shrink after a drain, a few pages at a time.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     // Readers (the background check) never block the writer, and a commit is one append to one file.
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     // Erased means erased: deleted content is overwritten. FAST would leave it readable in free pages (CONSENT.md).

@@ -48,6 +48,9 @@ impl Writer {
             store.transaction(Store::age_out)?;
             return Ok(true);
         }
+        if !self.checks {
+            return Ok(false);
+        }
         if store.scan_on()? {
             return Ok(true);
         }

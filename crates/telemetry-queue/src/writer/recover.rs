@@ -163,6 +163,6 @@ pub(super) fn refuse(command: Command, why: &QueueError) {
             send(reply, why);
         }
         Command::Checked(reply) => send(reply, why),
-        Command::Wake => {}
+        Command::Check | Command::Wake => {}
     }
 }

@@ -74,6 +74,12 @@ impl Writer {
                 self.note(result.err().as_ref());
             }
             Command::Checked(reply) => drop(reply.send(Ok(self.store.checked()))),
+            Command::Check => {
+                self.checks = true;
+                if self.integrity.is_owed() {
+                    self.integrity.start(&self.place, self.to_self.clone());
+                }
+            }
             Command::Checkpoint(reply) => {
                 let result = self.checkpoint("TRUNCATE").map(|_| ());
                 self.answer(reply, "cannot bring the WAL into the file", result);

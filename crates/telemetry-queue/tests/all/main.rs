@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+mod check;
 mod fairness;
 mod faults;
 mod held;

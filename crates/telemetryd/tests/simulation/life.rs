@@ -70,6 +70,8 @@ impl Estate {
         };
         let (queue, owner, report) = telemetry_queue::open(options, self.laptop.now())
             .map_err(|error| format!("the queue cannot be opened: {error:?}"))?;
+        let checking = queue.begin_check().await;
+        checking.map_err(|error| format!("the queue cannot be checked: {error:?}"))?;
         let rooms = Rooms::new(&world, loaded, queue.clone())
             .await
             .map_err(|failure| format!("{failure:?}"))?;

@@ -33,6 +33,13 @@ impl Bench {
     }
 
     pub(crate) fn open_at_once(options: &Options, at: Moment) -> Result<Self, QueueError> {
+        let bench = Self::open_unchecked(options, at)?;
+        bench.wait(bench.queue.begin_check())?;
+        Ok(bench)
+    }
+
+    /// Without the check in the background.
+    pub(crate) fn open_unchecked(options: &Options, at: Moment) -> Result<Self, QueueError> {
         let (queue, owner, report) = telemetry_queue::open(options.clone(), at)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Ok(Self {

@@ -1,0 +1,77 @@
+//! When the check in the background begins, and what holds before it did.
+
+use telemetry_queue::{Append, Appended};
+
+use crate::support::{
+    Bench, START, after, assert_balanced, at_most, events, id, lane, options, push, scratch,
+};
+
+#[test]
+fn before_the_check_is_begun_nothing_is_read_that_nobody_asks_for() {
+    let directory = scratch();
+    let bench = Bench::start(directory.path());
+    let lane = lane(1, "a", "t");
+    bench.append(events(&lane, 0..5_000, 300, START)).unwrap();
+    bench.close();
+
+    let bench = Bench::open_unchecked(&options(directory.path()), after(1)).unwrap();
+    for _ in 0..200 {
+        // The writer is between two commands each time, with nothing to do.
+        assert_eq!(bench.total().queued, 5_000);
+        let checked = bench.wait(bench.queue().checked()).unwrap();
+        assert_eq!((checked.rows, checked.complete), (0, false));
+    }
+    assert_balanced(&bench);
+    bench.wait(bench.queue().begin_check()).unwrap();
+    bench.until_checked();
+    let checked = bench.wait(bench.queue().checked()).unwrap();
+    assert_eq!((checked.rows, checked.differences.len()), (5_000, 0));
+    bench.close();
+}
+
+#[test]
+fn an_event_that_waits_is_known_again_and_a_batch_is_counted_before_the_check_is_begun() {
+    let directory = scratch();
+    let bench = Bench::start(directory.path());
+    let lane = lane(1, "a", "t");
+    bench.append(events(&lane, 0..5_000, 300, START)).unwrap();
+    bench.close();
+
+    let bench = Bench::open_unchecked(&options(directory.path()), after(1)).unwrap();
+    let claimed = bench.claim("a", at_most(10), after(1)).unwrap();
+    assert_eq!(claimed.events.len(), 10);
+    let mut append = Append {
+        at: after(2),
+        ..Append::default()
+    };
+    for number in [4_999, 5_000] {
+        push(&mut append, &lane, id(number), b"{}");
+    }
+    let answers = bench.append(append).unwrap();
+    assert!(
+        matches!(answers[..], [Appended::Duplicate, Appended::Queued]),
+        "{answers:?}"
+    );
+    assert_eq!(bench.wait(bench.queue().checked()).unwrap().rows, 5_000);
+    assert_balanced(&bench);
+    bench.close();
+}
+
+#[test]
+fn a_file_that_was_to_be_checked_and_never_was_is_checked_by_its_next_owner() {
+    let directory = scratch();
+    assert!(crate::kill::opens_and_is_killed(directory.path(), "opened", 1));
+    for _ in 0..2 {
+        let bench = Bench::open_unchecked(&options(directory.path()), START).unwrap();
+        assert!(bench.report.unclean);
+        assert!(!bench.wait(bench.queue().checked()).unwrap().complete);
+        bench.close();
+    }
+    let bench = Bench::start(directory.path());
+    assert!(bench.report.unclean);
+    bench.until_checked();
+    bench.close();
+    let bench = Bench::start(directory.path());
+    assert!(!bench.report.unclean);
+    bench.close();
+}
