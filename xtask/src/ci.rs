@@ -78,6 +78,9 @@ const STEPS: [Step; 13] = [
     },
 ];
 
+/// Machines that the simulation lives through on CI: a minute, where a person waits for half of that.
+const SEEDS: &str = "2000";
+
 fn format() -> Result<Command> {
     Ok(with(cargo(), &["fmt", "--all", "--check"]))
 }
@@ -121,6 +124,9 @@ fn tests() -> Result<Command> {
         .env("XTASK_BIN", programs.join("xtask"));
     if let Some(deny) = DENY.find()? {
         command.env("CARGO_DENY_BIN", deny);
+    }
+    if on_ci() && env::var_os("TELEMETRYD_SIM_SEEDS").is_none() {
+        command.env("TELEMETRYD_SIM_SEEDS", SEEDS);
     }
     Ok(command)
 }
