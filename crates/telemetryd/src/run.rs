@@ -118,6 +118,9 @@ async fn live(
         world.socket_mode(),
         world.socket_directory_mode(),
     )?;
+    let (anew, listeners) = tokio::sync::mpsc::channel(1);
+    let kept = socket::keep(bound, world.socket_mode(), world.socket_directory_mode(), anew);
+    let mut kept = Box::pin(kept);
     let listener = tokio::net::UnixListener::from_std(listener)
         .map_err(|e| Failure::Failed(format!("cannot listen: {e}")))?;
     let Rooms {
@@ -148,7 +151,7 @@ async fn live(
         loaded_sender.subscribe(),
     );
     let mut gateway = tokio::spawn(gateway);
-    let mut listening = tokio::spawn(ingest::run(listener, connections));
+    let mut listening = tokio::spawn(ingest::run(listener, listeners, connections));
     let withdrawing = tokio::spawn(withdrawals::each(
         queue.clone(),
         Arc::clone(&consent),
@@ -185,7 +188,7 @@ async fn live(
     let mut policies = consent.changes();
     let gone = state_dir::gone(&world.places.state);
     tokio::pin!(gone);
-    let mut lost = false;
+    let mut lost = None;
     // Running, until somebody or something ends it.
     loop {
         let idle = *opened.borrow_and_update() == 0 && view.borrow_and_update().events == 0;
@@ -207,9 +210,14 @@ async fn live(
                 policies.mark_unchanged();
                 keep.destinations();
             }
-            () = &mut gone, if !lost => {
+            () = &mut gone, if lost.is_none() => {
                 error!(directory = %world.places.state.display(), "the state directory is gone: sending what can be sent, and leaving");
-                lost = true;
+                lost = Some(Failure::Failed(format!("{} is gone", world.places.state.display())));
+                ender.end(None);
+            }
+            failed = &mut kept, if lost.is_none() => {
+                error!(error = %failed, "the socket is gone and cannot be made again: sending what can be sent, and leaving");
+                lost = Some(failed.into());
                 ender.end(None);
             }
             () = after(idle_exit) => { info!("idle: leaving"); ender.end(Some(Duration::ZERO)); }
@@ -225,7 +233,7 @@ async fn live(
         .max(CLOSING);
     info!(at_most = ?limit, "draining");
     notify::stopping(limit);
-    drop(bound);
+    drop(kept);
     let draining = async {
         // A client that never ends must not keep what is queued from being sent.
         let both = async { tokio::join!(&mut listening, &mut gateway) };
@@ -252,13 +260,7 @@ async fn live(
         let _ = tokio::time::timeout(CLOSING, &mut flushing).await;
         flushing.abort();
     }
-    match lost {
-        true => Err(Failure::Failed(format!(
-            "{} is gone",
-            world.places.state.display()
-        ))),
-        false => Ok(()),
-    }
+    lost.map_or(Ok(()), Err)
 }
 
 /// Turns of the runtime from a connection that waits in the backlog to the answer to its first line, and some to spare.

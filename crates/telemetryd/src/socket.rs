@@ -1,6 +1,8 @@
 //! The listening socket: bound to a temporary name, made private, then renamed, so that nobody ever
 //! meets it half made. One that a service manager hands over is used as it is. A dead daemon's socket is replaced; a live one's owner is named.
 
+mod kept;
+
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -10,6 +12,8 @@ use rustix::io::Errno;
 use telemetry_activation::Inherited;
 use telemetry_protocol::limits::BACKLOG;
 use telemetry_protocol::place::check_socket_path;
+
+pub use self::kept::keep;
 
 /// The socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +104,7 @@ pub fn bind(path: &Path, mode: u32, directory_mode: u32) -> Result<(UnixListener
     };
     let directory = path.parent().unwrap_or_else(|| Path::new("."));
     make_directory(directory, directory_mode).map_err(io("make the directory", directory))?;
-    refuse_live(path)?;
+    let is_free = refuse_live(path)?;
 
     let temporary = directory.join(format!(".sock-{}", std::process::id()));
     if check_socket_path(&temporary).is_err() {
@@ -112,7 +116,7 @@ pub fn bind(path: &Path, mode: u32, directory_mode: u32) -> Result<(UnixListener
     let listener = listen(&temporary).map_err(io("bind", &temporary))?;
     let made = (|| {
         std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(mode))?;
-        std::fs::rename(&temporary, path)?;
+        put(&temporary, path, is_free)?;
         identity(path)
     })();
     match made {
@@ -125,6 +129,9 @@ pub fn bind(path: &Path, mode: u32, directory_mode: u32) -> Result<(UnixListener
         )),
         Err(source) => {
             let _ = std::fs::remove_file(&temporary);
+            if is_free && source.kind() == io::ErrorKind::AlreadyExists {
+                refuse_live(path)?;
+            }
             Err(SocketError::Io {
                 attempt: "put the socket at",
                 path: path.to_owned(),
@@ -132,6 +139,22 @@ pub fn bind(path: &Path, mode: u32, directory_mode: u32) -> Result<(UnixListener
             })
         }
     }
+}
+
+/// Gives the socket its name; where that was free, nobody's who took it a moment ago.
+fn put(temporary: &Path, path: &Path, is_free: bool) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if is_free {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE) {
+            // Not every file system can tell.
+            Err(Errno::INVAL | Errno::NOSYS) => {}
+            done => return Ok(done?),
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = is_free;
+    std::fs::rename(temporary, path)
 }
 
 /// Makes the directory where there is none; whatever the umask is, others can come to a socket that is theirs too.
@@ -158,10 +181,11 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn refuse_live(path: &Path) -> Result<(), SocketError> {
+/// Whether nothing is there; a dead daemon's socket is something.
+fn refuse_live(path: &Path) -> Result<bool, SocketError> {
     use std::os::unix::fs::FileTypeExt;
     match std::fs::symlink_metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(source) => Err(SocketError::Io {
             attempt: "look at",
             path: path.to_owned(),
@@ -173,7 +197,8 @@ fn refuse_live(path: &Path) -> Result<(), SocketError> {
                 path: path.to_owned(),
                 pid,
             }),
-            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(()),
+            Err(Errno::CONNREFUSED) => Ok(false),
+            Err(Errno::NOENT) => Ok(true),
             Err(error) => Err(SocketError::Io {
                 attempt: "probe",
                 path: path.to_owned(),

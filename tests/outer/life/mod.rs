@@ -4,3 +4,4 @@ mod activation;
 mod jobs;
 mod owner;
 mod signals;
+mod socket;

@@ -119,13 +119,14 @@ fn the_socket_and_the_state_are_the_users_alone() {
 }
 
 #[test]
-fn a_daemon_whose_socket_was_deleted_goes_on_and_does_not_remove_anothers() {
+fn a_daemon_whose_socket_was_replaced_goes_on_and_does_not_remove_anothers() {
     let mut stage = Stage::new(Script::new(), SOON);
     let mut tool = stage.daemon.connect();
-    fs::remove_file(stage.home.socket()).unwrap();
+    let beside = stage.home.socket().with_extension("beside");
+    let _other = UnixListener::bind(&beside).unwrap();
+    fs::rename(&beside, stage.home.socket()).unwrap();
     assert_eq!(tool.ask(&event(1))["status"], "queued");
     stage.endpoint.wait_for_ids([id(1)]);
-    drop(UnixListener::bind(stage.home.socket()).unwrap());
     drop(tool);
     stage.daemon.term().expect_code(0);
     assert!(stage.home.socket().exists(), "it was somebody else's");

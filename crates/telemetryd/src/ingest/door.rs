@@ -46,11 +46,7 @@ impl Door {
     /// # Errors
     /// The runtime does not take it.
     pub(super) fn new(listener: tokio::net::UnixListener) -> io::Result<Self> {
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe, for types that close or swap their descriptor; std's listener does neither"
-        )]
-        let listener = AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)?;
+        let listener = waited_for(listener.into_std()?)?;
         let door = Self {
             listener,
             taken: 0,
@@ -61,6 +57,18 @@ impl Door {
         // A service manager's socket may be as narrow as a daemon left it that was killed.
         door.set_width(BACKLOG);
         Ok(door)
+    }
+
+    /// Takes from another listener from now on; who stands in the old one's backlog is sent away.
+    ///
+    /// # Errors
+    /// The runtime does not take it: the old one stays.
+    pub(super) fn move_to(&mut self, listener: UnixListener) -> io::Result<()> {
+        self.listener = waited_for(listener)?;
+        if self.narrow {
+            self.set_width(NARROW);
+        }
+        Ok(())
     }
 
     /// The next who comes, and who that is.
@@ -130,6 +138,14 @@ impl Drop for Door {
             self.set_width(BACKLOG);
         }
     }
+}
+
+fn waited_for(listener: UnixListener) -> io::Result<AsyncFd<UnixListener>> {
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, for types that close or swap their descriptor; std's listener does neither"
+    )]
+    AsyncFd::with_interest(listener, Interest::READABLE)
 }
 
 async fn over(look: &mut Option<Pin<Box<Sleep>>>) {

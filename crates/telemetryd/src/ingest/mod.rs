@@ -25,7 +25,7 @@ use telemetry_protocol::answer;
 use telemetry_protocol::reason::ErrorCode;
 use telemetry_queue::Queue;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
@@ -154,8 +154,13 @@ pub async fn inside(stream: UnixStream, peer: Peer, shared: &Arc<Shared>) {
     drop(open);
 }
 
-/// Accepts and serves until the daemon drains; then serves what has come, and ends when all have left.
-pub async fn run(listener: UnixListener, shared: Arc<Shared>) {
+/// Accepts and serves until the daemon drains; then serves what has come, and ends when all have left. Listeners that come
+/// take the place of the one before.
+pub async fn run(
+    listener: UnixListener,
+    mut listeners: mpsc::Receiver<std::os::unix::net::UnixListener>,
+    shared: Arc<Shared>,
+) {
     let mut door = match Door::new(listener) {
         Ok(door) => door,
         Err(error) => return error!(%error, "cannot listen"),
@@ -186,6 +191,15 @@ pub async fn run(listener: UnixListener, shared: Arc<Shared>) {
             Some(ended) = connections.join_next() => if let Err(error) = ended {
                 error!(%error, "a connection ended on a defect");
             },
+            Some(listener) = listeners.recv() => {
+                // Whoever came to the old one before it was gone is let in.
+                for (stream, peer) in door.rest() {
+                    let _ = admit(stream, peer, &shared, &mut connections);
+                }
+                if let Err(error) = door.move_to(listener) {
+                    error!(%error, "cannot listen");
+                }
+            }
             () = tokio::time::sleep(ROOM_AGAIN), if !room && shared.uid.is_none() => {}
             () = crate::phase::reached(&mut phase, Phase::Closing) => break,
         }

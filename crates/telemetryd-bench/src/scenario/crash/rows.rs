@@ -254,7 +254,7 @@ pub(super) const ROWS: [Row; 27] = [
     },
     Row {
         name: "socket deleted",
-        method: "the file is unlinked under the running daemon, which is ended a second later and started again; connections that are open go on",
+        method: "the file is unlinked under the running daemon, which sees it and makes another; back: a new connection is answered; those that are open go on",
         may_lose: NONE,
         play: process::no_socket,
         ..PLAIN
