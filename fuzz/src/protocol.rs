@@ -15,6 +15,7 @@ use telemetry_policy::{
 use telemetry_protocol::event::{Event, Rejected};
 use telemetry_protocol::limits::MAX_DEPTH;
 use telemetry_protocol::request::Control;
+use telemetry_protocol::time::Rfc3339;
 use telemetry_protocol::{answer, json};
 
 /// `t` sends anything, `u` what it lists; both were agreed to.
@@ -100,7 +101,7 @@ fn admitted(event: &Event<'_>) {
     let machine = MachineFacts::default();
     let occasion = Occasion {
         id: [7; 16],
-        received_ms: 1_795_255_200_000,
+        received: Rfc3339(1_795_255_200_000).bytes(),
         subject: &ALICE,
         machine: &machine,
     };

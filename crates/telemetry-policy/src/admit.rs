@@ -54,9 +54,9 @@ pub enum Admission {
 pub struct Occasion<'o> {
     /// The event's id, its client's or ours.
     pub id: [u8; 16],
-    /// The wall clock at which the line came, in milliseconds since the epoch; it is the event's time where the
-    /// client gave none.
-    pub received_ms: i64,
+    /// When the line came ([`Rfc3339::bytes`]): the event's time where the client gave none. Lines that came together
+    /// have it written once.
+    pub received: [u8; 24],
     /// The user whose names and home are taken out.
     pub subject: &'o Subject,
     /// The machine.
@@ -189,7 +189,7 @@ impl Writing<'_> {
         match event.time {
             Some(EventTime::Text(text)) => out.extend_from_slice(text.as_bytes()),
             Some(EventTime::Millis(ms)) => out.extend_from_slice(&Rfc3339(ms).bytes()),
-            None => out.extend_from_slice(&Rfc3339(self.occasion.received_ms).bytes()),
+            None => out.extend_from_slice(&self.occasion.received),
         }
         out.push(b'"');
         if let Some(version) = event.version_raw {
@@ -201,9 +201,9 @@ impl Writing<'_> {
         match found {
             Found::Exact(listed) | Found::Wild(listed) => match &listed.properties {
                 Properties::Listed(table) => self.values.object(event.properties, table, place, out),
-                Properties::Any => self.values.free(event.properties, place, out),
+                Properties::Any => self.values.free_object(event.properties, place, out),
             },
-            Found::Any | Found::Unlisted => self.values.free(event.properties, place, out),
+            Found::Any | Found::Unlisted => self.values.free_object(event.properties, place, out),
         }
         // What is the same in a tool's events comes last: the queue stores a common end once.
         self.identity(out);
@@ -285,7 +285,7 @@ mod tests {
         let mut out = Vec::new();
         let occasion = Occasion {
             id: [0; 16],
-            received_ms: 0,
+            received: Rfc3339(0).bytes(),
             subject: &Subject::default(),
             machine: &MachineFacts::default(),
         };

@@ -22,6 +22,7 @@ use std::borrow::Cow;
 
 use self::bytes::{ANCHOR, ATOM, CLASS, GLUED, WORD};
 pub use self::person::Subject;
+pub(crate) use self::quiet::{is_quiet, is_quiet_json};
 pub use self::table::Marker;
 
 /// How often a text is read again after something was replaced in it. What is left of a text after a replacement can
@@ -33,9 +34,14 @@ const PASSES: usize = 4;
 /// Reading the answer again finds nothing, and it is never longer than three times the text and eight bytes.
 #[must_use]
 pub fn text<'a>(text: &'a str, subject: &Subject) -> Cow<'a, str> {
-    if quiet::is_quiet(text, subject) {
-        return Cow::Borrowed(text);
+    match is_quiet(text, subject) {
+        true => Cow::Borrowed(text),
+        false => loud(text, subject),
     }
+}
+
+/// The same of a text that is not [quiet](is_quiet).
+pub(crate) fn loud<'a>(text: &'a str, subject: &Subject) -> Cow<'a, str> {
     let Some(mut found) = pass(text, subject) else {
         return Cow::Borrowed(text);
     };

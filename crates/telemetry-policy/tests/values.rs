@@ -12,6 +12,7 @@ use telemetry_policy::{
 };
 use telemetry_protocol::event::Event;
 use telemetry_protocol::json;
+use telemetry_protocol::time::Rfc3339;
 
 /// Keeps nothing.
 struct Nobody(Pseudonyms);
@@ -49,7 +50,7 @@ fn stored(policy: &Policy, properties: &str) -> String {
     let event = Event::parse(&object).expect("an event");
     let occasion = Occasion {
         id: [0; 16],
-        received_ms: 0,
+        received: Rfc3339(0).bytes(),
         subject: &Subject::default(),
         machine: &MachineFacts::default(),
     };

@@ -64,7 +64,10 @@ impl Values<'_> {
 
     /// A text by the value rules.
     fn ruled<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
-        let ruled = redact::text(text, self.subject);
+        self.counted(redact::text(text, self.subject))
+    }
+
+    fn counted<'t>(&mut self, ruled: Cow<'t, str>) -> Cow<'t, str> {
         self.report.masked += u32::from(matches!(ruled, Cow::Owned(_)));
         ruled
     }
@@ -72,20 +75,32 @@ impl Values<'_> {
     /// A raw string by the value rules.
     pub(super) fn string(&mut self, raw: &str, out: &mut Vec<u8>) {
         let Some(text) = Raw::of(raw) else { return };
-        match text.get() {
-            Cow::Borrowed(plain) => match self.ruled(plain) {
-                Cow::Borrowed(_) => out.extend_from_slice(raw.as_bytes()),
-                Cow::Owned(ruled) => push_string(out, &ruled),
-            },
-            Cow::Owned(unescaped) => match self.ruled(&unescaped) {
-                Cow::Borrowed(_) => out.extend_from_slice(raw.as_bytes()),
-                Cow::Owned(ruled) => push_string(out, &ruled),
-            },
+        if redact::is_quiet(text.raw(), self.subject) {
+            out.extend_from_slice(raw.as_bytes());
+            return;
+        }
+        let text = text.get();
+        let ruled = match &text {
+            Cow::Borrowed(plain) => redact::loud(plain, self.subject),
+            Cow::Owned(unescaped) => redact::text(unescaped, self.subject),
+        };
+        match self.counted(ruled) {
+            Cow::Borrowed(_) => out.extend_from_slice(raw.as_bytes()),
+            Cow::Owned(ruled) => push_string(out, &ruled),
+        }
+    }
+
+    /// An object of which nothing is listed. Almost always it is stored as it came.
+    pub(super) fn free_object(&mut self, raw: &str, place: Place<'_>, out: &mut Vec<u8>) {
+        if redact::is_quiet_json(raw, self.subject) {
+            out.extend_from_slice(raw.as_bytes());
+        } else {
+            self.free(raw, place, out);
         }
     }
 
     /// Any value, by the value rules alone. A member whose name they find fault with is left out.
-    pub(super) fn free(&mut self, raw: &str, place: Place<'_>, out: &mut Vec<u8>) {
+    fn free(&mut self, raw: &str, place: Place<'_>, out: &mut Vec<u8>) {
         match raw.as_bytes().first() {
             Some(b'"') => self.string(raw, out),
             Some(b'{') => {
@@ -118,9 +133,13 @@ impl Values<'_> {
         from: usize,
         out: &mut Vec<u8>,
     ) {
-        let name = key.get();
+        let quiet = redact::is_quiet(key.raw(), self.subject);
+        let name = match quiet {
+            true => Cow::Borrowed(key.raw()),
+            false => key.get(),
+        };
         let place = above.below(&name);
-        if matches!(redact::text(&name, self.subject), Cow::Owned(_)) {
+        if !quiet && matches!(redact::text(&name, self.subject), Cow::Owned(_)) {
             self.remove(Why::Name, place, None);
             return;
         }

@@ -84,6 +84,11 @@ pub(super) const fn bit(byte: u8) -> u64 {
     1 << (byte & 63)
 }
 
+/// The same of two bytes in a row: a bit for each pair, shared with others.
+pub(super) const fn bit_of_two(one: u8, other: u8) -> u64 {
+    1 << ((one.wrapping_mul(5) ^ other) & 63)
+}
+
 /// The text as the scanner reads it: byte for byte the same, except that each byte of a character beyond ASCII which is
 /// no letter and no digit is of the class [`OTHER`], and of a letter that may end a word anywhere of [`GLUED`]. Places in
 /// the one are places in the other.

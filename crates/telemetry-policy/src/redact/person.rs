@@ -14,8 +14,9 @@ pub struct Subject {
     homes: Vec<Box<[u8]>>,
     /// Which bytes a name begins with.
     initial: [bool; 256],
-    /// For each first byte of a word the second ones ([`bytes::bit`]) with which something goes on that is looked for.
-    pairs: Box<[u64; 256]>,
+    /// For each first byte of a word the two behind it ([`bytes::bit_of_two`]) with which something goes on that is
+    /// looked for.
+    next_two: Box<[u64; 256]>,
 }
 
 impl Default for Subject {
@@ -50,7 +51,7 @@ impl Subject {
             .map(|home| home.bytes().map(folded).collect())
             .collect();
         let mut initial = [false; 256];
-        let mut pairs = Box::new(secret::SECOND);
+        let mut next_two = Box::new(secret::NEXT_TWO);
         for name in &names {
             for first in [name[0], name[0].to_ascii_uppercase()] {
                 initial[usize::from(first)] = true;
@@ -61,9 +62,12 @@ impl Subject {
             .map(|name| &**name)
             .chain(table::SCHEMES.map(str::as_bytes))
         {
-            for first in [word[0], word[0].to_ascii_uppercase()] {
-                for second in [word[1], word[1].to_ascii_uppercase()] {
-                    pairs[usize::from(first)] |= bytes::bit(second);
+            let cases = |at: usize| [word[at], word[at].to_ascii_uppercase()];
+            for first in cases(0) {
+                for second in cases(1) {
+                    for third in cases(2) {
+                        next_two[usize::from(first)] |= bytes::bit_of_two(second, third);
+                    }
                 }
             }
         }
@@ -71,17 +75,17 @@ impl Subject {
             names,
             homes,
             initial,
-            pairs,
+            next_two,
         }
     }
 
     /// Whether this text begins with what may be a name, a key or the scheme of a header.
     #[inline(always)]
     pub(super) fn may_begin(&self, text: &[u8]) -> bool {
-        let &[first, second, ..] = text else {
+        let &[first, second, third, ..] = text else {
             return false;
         };
-        self.pairs[usize::from(first)] & bytes::bit(second) != 0 && self.begins(text)
+        self.next_two[usize::from(first)] & bytes::bit_of_two(second, third) != 0 && self.begins(text)
     }
 
     /// The same, word by word. Seldom asked; out of the way of the loop that asks [`Subject::may_begin`].

@@ -1,11 +1,15 @@
 //! Whether no rule can begin in a text: true of almost every string that a tool sends, and what this room costs an event
 //! is how fast that is found. ASCII is read 64 bytes at a time (I4: what it lets by, [`super::pass`] would find nothing in).
 
+mod marks;
+
+use self::marks::{BLOCK, Marks, odd_up_to, places};
 use super::bytes::{self, ATOM, CLASS, GLUED, LOUD, WORD};
 use super::{Subject, secret};
 
-/// Whether no rule can begin in this text.
-pub(super) fn is_quiet(raw: &str, subject: &Subject) -> bool {
+/// Whether no rule can begin in this text. What has a backslash in it is never quiet, so that the inside of a JSON string
+/// may be asked about as it came: it is quiet only where it is what it says.
+pub(crate) fn is_quiet(raw: &str, subject: &Subject) -> bool {
     if raw.len() >= SHORT && raw.is_ascii() {
         by_block(raw.as_bytes(), subject)
     } else {
@@ -28,9 +32,6 @@ fn may_be_option(text: &[u8], at: usize) -> bool {
     begins_atom && secret::may_be_option(&text[at..])
 }
 
-/// Bytes that are read at a time: a bit for each.
-const BLOCK: usize = 64;
-
 fn by_block(text: &[u8], subject: &Subject) -> bool {
     let (mut dots, mut dashes, mut in_word) = (0, 0, 0);
     for (number, block) in text.chunks(BLOCK).enumerate() {
@@ -43,7 +44,7 @@ fn by_block(text: &[u8], subject: &Subject) -> bool {
             }
         }
         in_word = marks.words >> (BLOCK - 1);
-        for at in places(marks.between) {
+        for at in places(marks.visible & !marks.words) {
             let byte = block[at];
             if bytes::is(byte, LOUD) || byte == b'-' && may_be_option(text, from + at) {
                 return false;
@@ -55,64 +56,49 @@ fn by_block(text: &[u8], subject: &Subject) -> bool {
     !may_be_address(dots, dashes)
 }
 
-/// The places of the bits that are set, from the first.
-fn places(mut bits: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let at = (bits != 0).then_some(bits.trailing_zeros() as usize);
-        bits &= bits.wrapping_sub(1);
-        at
-    })
-}
-
-/// What up to 64 bytes of ASCII are.
-#[derive(Debug, PartialEq, Eq)]
-struct Marks {
-    /// Letters and digits.
-    words: u64,
-    /// Neither those nor a space.
-    between: u64,
-}
-
-impl Marks {
-    /// Eight bytes at a time in one register ("SIMD within a register", Lamport 1975): no sum carries into the next byte,
-    /// since each of ASCII is below 0x80 and what is added to it brings it to 0x80 exactly where it is at least a bound.
-    fn of(block: &[u8]) -> Self {
-        const EACH: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x80 * EACH;
-        const fn at_least(bytes: u64, bound: u8) -> u64 {
-            bytes + (0x80 - bound as u64) * EACH
+/// Whether no rule can begin in any string of this object or array, names among them, and all of it may be stored as it
+/// came: it is of ASCII, has no escape in it, and no space between its parts. It was accepted by
+/// [`scan`](telemetry_protocol::json::scan).
+pub(crate) fn is_quiet_json(raw: &str, subject: &Subject) -> bool {
+    if !raw.is_ascii() {
+        return false;
+    }
+    let text = raw.as_bytes();
+    let (mut dots, mut dashes) = (0, 0);
+    // What the block before leaves: whether it ended with a word's byte, and inside of a string.
+    let (mut in_word, mut in_string) = (0, 0);
+    for (number, block) in text.chunks(BLOCK).enumerate() {
+        let from = number * BLOCK;
+        let marks = Marks::of(block);
+        // Quotes are in pairs, since whoever meets a backslash gives up. A string's first is inside, its last is not.
+        let inside = odd_up_to(marks.quotes) ^ in_string;
+        let all = u64::MAX >> (BLOCK - block.len());
+        if all & !(marks.visible | inside) != 0 {
+            return false;
         }
-        const fn within(bytes: u64, first: u8, last: u8) -> u64 {
-            at_least(bytes, first) & !at_least(bytes, last + 1)
-        }
-        let (mut words, mut between) = (0, 0);
-        for (number, eight) in block.chunks(8).enumerate() {
-            let mut padded = [b' '; 8];
-            let bytes = u64::from_le_bytes(match eight.try_into() {
-                Ok(eight) => eight,
-                Err(_) => {
-                    padded[..eight.len()].copy_from_slice(eight);
-                    padded
-                }
-            });
-            let letters = within(bytes | (0x20 * EACH), b'a', b'z');
-            let digits = within(bytes, b'0', b'9');
-            let word = (letters | digits) & HIGH;
-            let space = within(bytes, b' ', b' ') & HIGH;
-            words |= gathered(word) << (8 * number);
-            let other = !(word | space) & HIGH;
-            if other != 0 {
-                between |= gathered(other) << (8 * number);
+        for at in places(inside & marks.words & !(marks.words << 1 | in_word)) {
+            if subject.may_begin(&text[from + at..]) {
+                return false;
             }
         }
-        Self { words, between }
+        for at in places(inside & marks.visible & !marks.words) {
+            let byte = block[at];
+            if bytes::is(byte, LOUD) || byte == b'-' && may_be_option(text, from + at) {
+                return false;
+            }
+            if byte == b'"' {
+                (dots, dashes) = (0, 0);
+            }
+            dots += u32::from(byte == b'.');
+            dashes += u32::from(byte == b'-');
+            if may_be_address(dots, dashes) {
+                return false;
+            }
+        }
+        in_word = marks.words >> (BLOCK - 1);
+        in_string = 0_u64.wrapping_sub(inside >> (BLOCK - 1));
     }
-}
-
-/// The highest bits of eight bytes as the lowest byte, by a multiplication that adds each shifted to its place ("Chess
-/// Programming Wiki", "Flipping, Mirroring and Rotating": a file to a rank).
-const fn gathered(high: u64) -> u64 {
-    (high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+    true
 }
 
 /// The same of any text, byte by byte.
@@ -140,29 +126,13 @@ fn by_byte(raw: &str, subject: &Subject) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use proptest::collection::vec;
+    use proptest::collection::{btree_map, vec};
     use proptest::prelude::*;
     use proptest::sample::select;
+    use serde_json::{Value, json};
 
+    use super::super::table;
     use super::*;
-
-    #[test]
-    fn every_byte_of_ascii_is_marked_as_its_class_says_wherever_it_stands() {
-        for byte in 0..0x80_u8 {
-            for length in [1, 7, 8, 9, 63, 64] {
-                for at in 0..length {
-                    let mut block = vec![b' '; length];
-                    block[at] = byte;
-                    let word = bytes::is(byte, WORD);
-                    let wanted = Marks {
-                        words: u64::from(word) << at,
-                        between: u64::from(!word && byte != b' ') << at,
-                    };
-                    assert_eq!(Marks::of(&block), wanted, "{byte:#x} at {at} of {length}");
-                }
-            }
-        }
-    }
 
     /// What texts are made of here: words, what stands between them, and what rules begin with.
     const PIECES: [&str; 27] = [
@@ -204,5 +174,94 @@ mod tests {
             let subject = Subject::new(["alice", "Bob Builder"], ["/home/alice"]);
             prop_assert_eq!(by_block(text.as_bytes(), &subject), by_byte(&text, &subject));
         }
+
+        #[test]
+        fn no_rule_finds_anything_in_what_is_quiet(pieces in vec(prop_oneof![
+            select(&PIECES[..]).prop_map(str::to_owned),
+            (select(&table::KEYS[..]), "[A-Za-z0-9_-]{14,64}").prop_map(|(key, body)| format!("{}{body}", key.prefix)),
+            (select(&table::ASSIGNED[..]), any::<bool>()).prop_map(|(name, loud)| match loud {
+                true => format!("--{} hunter22", name.to_uppercase()),
+                false => format!("--db-{} hunter22", name.replace('_', "-")),
+            }),
+            (select(&table::SCHEMES[..]), "[A-Za-z0-9]{16,40}").prop_map(|(scheme, token)| format!("{scheme} {token}")),
+            "[bB][oO][bB] [bB]uilder|alICE|@|:|=|/|~|10\\.0\\.0\\.1|00-1b-44-11-3a-b7".prop_map(String::from),
+        ], 0..5)) {
+            let text: String = pieces.concat();
+            let subject = Subject::new(["alice", "Bob Builder"], ["/home/alice"]);
+            prop_assert!(!is_quiet(&text, &subject) || super::super::pass(&text, &subject).is_none(), "{}", text);
+        }
+
+        #[test]
+        fn json_is_quiet_where_all_its_strings_are_and_it_is_written_without_space_and_escapes(
+            value in any_json(),
+        ) {
+            let subject = Subject::new(["alice", "Bob Builder"], ["/home/alice"]);
+            let raw = value.to_string();
+            let plain = raw.is_ascii() && !raw.contains('\\');
+            let quiet = plain && strings(&value).iter().all(|text| is_quiet(text, &subject));
+            prop_assert_eq!(is_quiet_json(&raw, &subject), quiet, "{}", raw);
+        }
+
+        #[test]
+        fn json_with_space_between_its_parts_is_not_stored_as_it_came(value in any_json(), at in any::<prop::sample::Index>()) {
+            let subject = Subject::default();
+            let raw = value.to_string();
+            let parts: Vec<usize> = (1..raw.len()).filter(|&at| is_between_parts(&raw, at)).collect();
+            let at = *at.get(&parts);
+            for space in [" ", "\t", "\n", "\r\n"] {
+                let spaced = format!("{}{space}{}", &raw[..at], &raw[at..]);
+                prop_assert!(!is_quiet_json(&spaced, &subject), "{}", spaced);
+            }
+        }
+    }
+
+    /// Objects and arrays of strings that rules like and numbers that they must not be asked about.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let text = || vec(select(&PIECES[..]), 0..4).prop_map(|pieces| pieces.concat());
+        let leaf = prop_oneof![
+            text().prop_map(Value::from),
+            text().prop_map(Value::from),
+            Just(json!(-1.25e-7)),
+            Just(Value::Null),
+        ];
+        let any = leaf.prop_recursive(3, 24, 6, move |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..4).prop_map(Value::from),
+                btree_map(text(), inner, 0..6).prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        });
+        any.prop_map(|value| match value {
+            Value::Object(_) | Value::Array(_) => value,
+            other => json!({ "value": other }),
+        })
+    }
+
+    /// All strings of a value, names among them.
+    fn strings(value: &Value) -> Vec<String> {
+        match value {
+            Value::String(text) => vec![text.clone()],
+            Value::Array(items) => items.iter().flat_map(strings).collect(),
+            Value::Object(members) => members
+                .iter()
+                .flat_map(|(name, value)| std::iter::once(name.clone()).chain(strings(value)))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a space may stand before this byte of a compact value: outside of strings, and behind a sign of the
+    /// grammar.
+    fn is_between_parts(raw: &str, at: usize) -> bool {
+        let mut quotes = 0;
+        let bytes = raw.as_bytes();
+        for (place, byte) in bytes[..at].iter().enumerate() {
+            let escapes = bytes[..place]
+                .iter()
+                .rev()
+                .take_while(|&&byte| byte == b'\\')
+                .count();
+            quotes += u32::from(*byte == b'"' && escapes % 2 == 0);
+        }
+        quotes % 2 == 0 && matches!(bytes[at - 1], b'{' | b'[' | b',' | b':' | b'}' | b']')
     }
 }

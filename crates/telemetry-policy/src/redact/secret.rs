@@ -18,19 +18,40 @@ static FIRST: [(u8, u8); 256] = {
     first
 };
 
-/// For each first byte of a word the second ones ([`bytes::bit`]) with which something that is looked for here goes on.
-pub(super) static SECOND: [u64; 256] = {
-    let mut second = [0; 256];
+/// For each first byte of a word the two behind it ([`bytes::bit_of_two`]) with which something that is looked for here
+/// goes on.
+pub(super) static NEXT_TWO: [u64; 256] = {
+    let mut next = [0; 256];
     let mut place = 0;
     while place < table::KEYS.len() {
         let prefix = table::KEYS[place].prefix.as_bytes();
         assert!(prefix.len() >= 3, "the first three bytes are looked at");
-        second[prefix[0] as usize] |= bytes::bit(prefix[1]);
+        next[prefix[0] as usize] |= bytes::bit_of_two(prefix[1], prefix[2]);
         place += 1;
     }
-    second[JWT[0] as usize] |= bytes::bit(JWT[1]);
-    second[SLACK[0] as usize] |= bytes::bit(SLACK[1]);
-    second
+    next[JWT[0] as usize] |= bytes::bit_of_two(JWT[1], JWT[2]);
+    next[SLACK[0] as usize] |= bytes::bit_of_two(SLACK[1], SLACK[2]);
+    next
+};
+
+/// For each last byte of an option's name the ones before it ([`bytes::bit`]) that one of [`table::ASSIGNED`] ends with.
+static LAST_TWO: [u64; 256] = {
+    let mut last = [0; 256];
+    let mut place = 0;
+    while place < table::ASSIGNED.len() {
+        let [.., before, end] = table::ASSIGNED[place].as_bytes() else {
+            panic!("names have two letters")
+        };
+        assert!(
+            before.is_ascii_lowercase() && end.is_ascii_lowercase(),
+            "no sign that may be written in another way"
+        );
+        let both = bytes::bit(*before) | bytes::bit(before.to_ascii_uppercase());
+        last[*end as usize] |= both;
+        last[end.to_ascii_uppercase() as usize] |= both;
+        place += 1;
+    }
+    last
 };
 
 /// Nothing that is looked for here is shorter, prefix included.
@@ -79,7 +100,7 @@ const OPTION_LEAST: usize = 4;
 /// A key of a well-known format that begins with the word at `at`.
 pub(super) fn key(scan: &mut Scan<'_>, at: usize) -> Option<Hit> {
     let text = &scan.bytes[at..];
-    if text.len() < SHORTEST || SECOND[usize::from(text[0])] & bytes::bit(text[1]) == 0 {
+    if text.len() < SHORTEST || NEXT_TWO[usize::from(text[0])] & bytes::bit_of_two(text[1], text[2]) == 0 {
         return None;
     }
     if scan.word_before(at) {
@@ -282,8 +303,11 @@ fn option(scan: &Scan<'_>, atom: &[u8], from: usize) -> Option<Hit> {
 /// Whether a text begins with an option of such a name and a blank.
 pub(super) fn may_be_option(text: &[u8]) -> bool {
     let (option, rest) = text.split_at(bytes::run(text, 0, ATOM));
-    option.starts_with(b"--")
-        && rest.starts_with(b" ")
+    let [b'-', b'-', .., before, last] = option else {
+        return false;
+    };
+    rest.starts_with(b" ")
+        && LAST_TWO[usize::from(*last)] & bytes::bit(*before) != 0
         && table::ASSIGNED.iter().any(|name| ends_with_name(option, name))
 }
 
@@ -298,7 +322,6 @@ fn ends_with_name(atom: &[u8], name: &str) -> bool {
     let Some(from) = atom.len().checked_sub(name.len()) else {
         return false;
     };
-    // From the end: most words differ there from most names.
     atom[from..].iter().zip(name.as_bytes()).rev().all(same)
         && (from == 0
             || table::GLUED.contains(&name)

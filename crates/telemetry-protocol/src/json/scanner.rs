@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::{JsonError, Member, unescape};
+use super::{JsonError, Member, plain, unescape};
 
 /// More keys than this in one object are compared through a set instead of pairwise.
 const PAIRWISE_KEYS: usize = 24;
 
 /// Keys that are open at once in an ordinary line: room for so many is made at once.
-const KEYS: usize = 32;
+const KEYS: usize = 24;
 
 /// A key of an object that is open.
 #[derive(Clone)]
@@ -203,7 +203,7 @@ impl<'a> Scanner<'a> {
         let from = self.at;
         let mut escaped = false;
         loop {
-            self.plain();
+            self.at = plain(self.bytes, self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -218,27 +218,6 @@ impl<'a> Scanner<'a> {
                 Some(_) => self.at += 1,
                 None => return Err(JsonError::Syntax(self.at, "the end of the string")),
             }
-        }
-    }
-
-    /// Skips bytes of a string that mean themselves, eight at a time; ends at the first that does not, or with less
-    /// than eight left.
-    fn plain(&mut self) {
-        const ONES: u64 = u64::from_ne_bytes([1; 8]);
-        const HIGHS: u64 = ONES << 7;
-        // A byte of `word` is zero (Mycroft, 1987). Above a true hit there may be false ones: the lowest is true.
-        let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-        while let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let word = u64::from_le_bytes(*eight);
-            let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-            let quote = has_zero(word ^ (ONES * u64::from(b'"')));
-            let backslash = has_zero(word ^ (ONES * u64::from(b'\\')));
-            let hits = control | quote | backslash;
-            if hits != 0 {
-                self.at += (hits.trailing_zeros() / 8) as usize;
-                return;
-            }
-            self.at += 8;
         }
     }
 

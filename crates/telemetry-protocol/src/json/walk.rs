@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::unescape;
+use super::{plain, unescape};
 
 /// The inside of a scanned string: between its quotes, escapes as they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,13 +101,15 @@ impl<'a> Iterator for Items<'a> {
 pub fn push_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    let mut copied = 0;
-    for (at, byte) in text.bytes().enumerate() {
+    let bytes = text.as_bytes();
+    let (mut copied, mut at) = (0, plain(bytes, 0));
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
         if byte >= 0x20 && byte != b'"' && byte != b'\\' {
             continue;
         }
-        out.extend_from_slice(&text.as_bytes()[copied..at]);
-        copied = at + 1;
+        out.extend_from_slice(&bytes[copied..at - 1]);
+        copied = at;
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -119,8 +121,9 @@ pub fn push_string(out: &mut Vec<u8>, text: &str) {
                 out.push(HEX[usize::from(control & 15)]);
             }
         }
+        at = plain(bytes, at);
     }
-    out.extend_from_slice(&text.as_bytes()[copied..]);
+    out.extend_from_slice(&bytes[copied..]);
     out.push(b'"');
 }
 
@@ -134,11 +137,11 @@ fn between(bytes: &[u8], mut at: usize) -> usize {
 
 /// Past the string that begins with the quote at `from`.
 fn string_end(bytes: &[u8], from: usize) -> usize {
-    let mut at = from + 1;
+    let mut at = plain(bytes, from + 1);
     while let Some(&byte) = bytes.get(at) {
         match byte {
             b'"' => return at + 1,
-            b'\\' => at += 2,
+            b'\\' => at = plain(bytes, at + 2),
             _ => at += 1,
         }
     }

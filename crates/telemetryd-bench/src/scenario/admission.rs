@@ -10,6 +10,7 @@ use telemetry_policy::{
 };
 use telemetry_protocol::event::Event;
 use telemetry_protocol::json;
+use telemetry_protocol::time::Rfc3339;
 
 use super::Bench;
 use crate::clock;
@@ -86,7 +87,7 @@ fn rounds_of(rounds: usize, manifest: &str) -> Result<(Vec<f64>, Vec<f64>)> {
     let machine = MachineFacts::new("linux", Some("6.18"), Some("debian"), "x86_64", Some(8));
     let occasion = Occasion {
         id: [7; 16],
-        received_ms: 1_764_000_000_000,
+        received: Rfc3339(1_764_000_000_000).bytes(),
         subject: &subject,
         machine: &machine,
     };

@@ -13,6 +13,7 @@ use telemetry_protocol::event::{Ack, Event, Rejected};
 use telemetry_protocol::json as wire;
 use telemetry_protocol::reason::ErrorCode;
 use telemetry_protocol::request::Control;
+use telemetry_protocol::time::Rfc3339;
 use telemetry_queue::{Append, Id, Lane, Moment, NewEvent};
 use uuid::Uuid;
 
@@ -73,6 +74,8 @@ pub(super) struct Reading<'r> {
     pub(super) policy: &'r Policy,
     pub(super) limits: &'r Limits,
     pub(super) at: Moment,
+    /// The same as events without a time of their own say it.
+    received: [u8; 24],
     /// The admitted events.
     pub(super) append: Append,
     /// What is to be answered for each line.
@@ -91,7 +94,8 @@ impl<'r> Reading<'r> {
     pub(super) fn new(policy: &'r Policy, limits: &'r Limits, at: Moment, bytes: usize) -> Self {
         let lines = (bytes / LINE).min(LINES);
         let append = Append {
-            arena: Vec::with_capacity(bytes),
+            // What is stored of a line is up to a third longer: it has the machine's context.
+            arena: Vec::with_capacity(bytes + bytes / 2),
             events: Vec::with_capacity(lines),
             at,
             ..Append::default()
@@ -100,6 +104,7 @@ impl<'r> Reading<'r> {
             policy,
             limits,
             at,
+            received: Rfc3339(at.wall_ms).bytes(),
             append,
             slots: Vec::with_capacity(lines),
             control: None,
@@ -225,7 +230,7 @@ impl<'s> Intake<'s> {
         let from = reading.append.arena.len();
         let occasion = Occasion {
             id: id.into_bytes(),
-            received_ms: reading.at.wall_ms,
+            received: reading.received,
             subject: &self.subject,
             machine: shared.desk.machine(),
         };

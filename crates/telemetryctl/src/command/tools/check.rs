@@ -14,6 +14,7 @@ use telemetry_policy::{
     admit, describe,
 };
 use telemetry_protocol::event::{Event, Rejected};
+use telemetry_protocol::time::Rfc3339;
 use telemetry_protocol::{json as wire, limits};
 
 use super::told;
@@ -140,7 +141,7 @@ fn try_event(
         Ok(event) => {
             let occasion = Occasion {
                 id: event.id.unwrap_or_default().into_bytes(),
-                received_ms: crate::clock::wall_ms(),
+                received: Rfc3339(crate::clock::wall_ms()).bytes(),
                 subject: &Subject::default(),
                 machine: &MachineFacts::default(),
             };
