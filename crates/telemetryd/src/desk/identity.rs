@@ -163,41 +163,55 @@ impl Secrets {
     /// What stands for things of this user and tool in this consent epoch. Makes the secret where there is none of
     /// it; of an epoch that is over nothing is made again, and nothing stands for the user.
     pub(super) fn of(&mut self, identity: &Identity, uid: u32, tool: &str, epoch: u64) -> &mut Pseudonyms {
-        let user = self.user(identity, uid);
-        match user.get_mut(tool) {
+        let Self { users, passing } = self;
+        let user = Self::of_user(users, identity, uid);
+        let is_held = match user.get_mut(tool) {
             Some(held) if epoch < held.epoch && held.seen => {
-                return self.passing.insert(Pseudonyms::new(random(), false));
+                return passing.insert(Pseudonyms::new(random(), false));
             }
-            Some(held) if !held.over(epoch) => held.seen = true,
-            _ => {
-                if user.len() >= TOOLS && !user.contains_key(tool) {
-                    // Of tools that were never heard of again; theirs are made anew.
-                    user.pop_first();
-                }
-                user.insert(tool.to_owned(), Held::made(identity.lasting, epoch));
-                if identity.lasting
-                    && let Err(error) = identity.save(identity.person(uid), &serialized(user))
-                {
-                    warn!(%error, "cannot keep the secret of a tool's pseudonyms; its events go without a user's");
-                    user.insert(tool.to_owned(), Held::made(false, epoch));
-                }
+            Some(held) if !held.over(epoch) => {
+                held.seen = true;
+                true
+            }
+            _ => false,
+        };
+        if !is_held {
+            if user.len() >= TOOLS && !user.contains_key(tool) {
+                // Of tools that were never heard of again; theirs are made anew.
+                user.pop_first();
+            }
+            user.insert(tool.to_owned(), Held::made(identity.lasting, epoch));
+            if identity.lasting
+                && let Err(error) = identity.save(identity.person(uid), &serialized(user))
+            {
+                warn!(%error, "cannot keep the secret of a tool's pseudonyms; its events go without a user's");
+                user.insert(tool.to_owned(), Held::made(false, epoch));
             }
         }
-        let held = self.user(identity, uid).entry(tool.to_owned());
-        &mut held.or_insert_with(|| Held::made(false, epoch)).pseudonyms
+        match user.get_mut(tool) {
+            Some(held) => &mut held.pseudonyms,
+            // It was held, or was made just now.
+            None => passing.insert(Pseudonyms::new(random(), false)),
+        }
     }
 
     fn user(&mut self, identity: &Identity, uid: u32) -> &mut BTreeMap<String, Held> {
+        Self::of_user(&mut self.users, identity, uid)
+    }
+
+    fn of_user<'u>(
+        users: &'u mut HashMap<u32, BTreeMap<String, Held>>,
+        identity: &Identity,
+        uid: u32,
+    ) -> &'u mut BTreeMap<String, Held> {
         let person = identity.person(uid);
-        if self.users.len() >= USERS && !self.users.contains_key(&person) {
-            self.users.clear();
+        if users.len() >= USERS && !users.contains_key(&person) {
+            users.clear();
         }
-        self.users
-            .entry(person)
-            .or_insert_with(|| match identity.lasting {
-                true => read(&identity.path(person)),
-                false => BTreeMap::new(),
-            })
+        users.entry(person).or_insert_with(|| match identity.lasting {
+            true => read(&identity.path(person)),
+            false => BTreeMap::new(),
+        })
     }
 }
 
