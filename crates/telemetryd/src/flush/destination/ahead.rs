@@ -135,7 +135,9 @@ impl Flusher {
 
     /// A batch was delivered. Whether it is settled at once, or beside the next request, depends on what is at hand.
     /// At the end the next batch is, if the trigger wants one.
-    pub(super) async fn was_delivered(&mut self, batch: Claimed, outcome: Outcome, at: Moment) {
+    pub(super) async fn was_delivered(&mut self, mut batch: Claimed, outcome: Outcome, at: Moment) {
+        // The endpoint has the payloads: nobody here needs them any more (I6).
+        batch.arena = Vec::new();
         self.ahead.delivered.push_back(Delivered { batch, outcome, at });
         while self.ahead.work.is_some()
             && (self.ahead.delivered.len() > DEPTH || self.ahead.claimed.is_empty())
