@@ -19,7 +19,7 @@ mod aside;
 mod pragmas;
 
 use pragmas::configure;
-pub(crate) use pragmas::{PAGE, checkpoint};
+pub(crate) use pragmas::{PAGE, checkpoint, fit_cache};
 
 /// The file's name within its directory.
 const NAME: &str = "queue.db";

@@ -9,6 +9,7 @@ use super::Store;
 use super::state::LaneAt;
 use crate::dedupe::tag;
 use crate::error::damaged;
+use crate::file::fit_cache;
 use crate::schema::{key, seq_of};
 use crate::segment::{Builder, Frame, Payload, Stamp, cost};
 use crate::types::{Append, Appended, Id, Lane, Losses};
@@ -173,7 +174,9 @@ impl Store {
             Some(rusqlite::ErrorCode::ConstraintViolation) => damaged(),
             _ => error,
         })?;
-        Ok(Some(self.state.add_lane(number, Arc::clone(lane))))
+        let at = self.state.add_lane(number, Arc::clone(lane));
+        fit_cache(&self.connection, self.state.lanes.len())?;
+        Ok(Some(at))
     }
 
     /// Whether this (uid, tool) has an event of this id: queued or in the sent log for any destination, or parked.

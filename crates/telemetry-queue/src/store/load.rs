@@ -9,6 +9,7 @@ use rusqlite::Row;
 
 use super::Store;
 use super::state::{Batch, Member, Root, Scan, SentEntry, State, Tallies};
+use crate::file::fit_cache;
 use crate::schema;
 use crate::segment::Stamp;
 use crate::types::{Book, Id, Lane, Losses, Moment};
@@ -54,6 +55,7 @@ impl Store {
     /// Reads everything at the start; returns the books that do not balance.
     pub(crate) fn load(&mut self) -> rusqlite::Result<Vec<Book>> {
         self.load_state()?;
+        fit_cache(&self.connection, self.state.lanes.len())?;
         for lane in &mut self.state.lanes {
             let booked = lane.tallies.queued;
             lane.scan = Some(Scan {
