@@ -34,7 +34,8 @@ fn a_gzip_bomb_is_413_and_takes_no_memory() {
         let answer = gate.ask(&request);
         assert_eq!((answer.status, &answer.body["error"]), (413, &json!("too_large")));
     }
-    let grown = peak_kib(&gate.daemon) - before;
+    // (The system tells a peak to within some pages.)
+    let grown = peak_kib(&gate.daemon).saturating_sub(before);
     assert!(grown < 16 * 1024, "{grown} KiB for four bombs");
     the_socket_answers(&gate, 1);
 }
@@ -70,7 +71,7 @@ fn a_body_that_never_ends_is_cut_off() {
         sent += 1;
         assert!(sent < 4096, "256 MiB were taken");
     }
-    let grown = peak_kib(&gate.daemon) - before;
+    let grown = peak_kib(&gate.daemon).saturating_sub(before);
     assert!(grown < 16 * 1024, "{grown} KiB for a body without an end");
     the_socket_answers(&gate, 1);
 }
@@ -137,7 +138,7 @@ fn ten_thousand_connections_are_held_back_and_nobody_at_the_socket_notices() {
         }
     }
     the_socket_answers(&gate, 20_001);
-    let grown = peak_kib(&gate.daemon) - before;
+    let grown = peak_kib(&gate.daemon).saturating_sub(before);
     assert!(grown < 48 * 1024, "{grown} KiB for {} connections", held.len());
     drop(held);
     // And who comes after them is served.
@@ -217,7 +218,7 @@ fn large_requests_at_once_are_bounded_together() {
         let status = Answer::of(stream).status;
         assert!(matches!(status, 400 | 503), "{status}");
     }
-    let grown = peak_kib(&gate.daemon) - before;
+    let grown = peak_kib(&gate.daemon).saturating_sub(before);
     assert!(grown < 32 * 1024, "{grown} KiB");
     assert_eq!(status(&gate.daemon)["daemon"]["phase"], "running");
     the_socket_answers(&gate, 1);
