@@ -51,7 +51,8 @@ struct Flags {
     /// Where both sides keep their files for the time being, on the disk that is to be measured
     #[arg(long, global = true, value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// For `crash`, `neighbours` and `hostile`: only rows whose name contains this
+    /// For `crash`, `neighbours` and `hostile`: only rows whose name contains this; for `growth`: only `queued`,
+    /// `connections` or `tools`
     #[arg(long, global = true, value_name = "TEXT")]
     only: Option<String>,
     /// For `crash`: write the table into this page, between its marks

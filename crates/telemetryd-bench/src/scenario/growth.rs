@@ -106,17 +106,26 @@ fn rounded(ratio: f64) -> f64 {
     (ratio * 100.0).round() / 100.0
 }
 
+/// Measures the figures over one thing that grows.
+type Part = fn(&Bench, &mut Report) -> Result<Growth>;
+
 /// Runs it.
 ///
 /// # Errors
 /// When the daemon fails, or the curves cannot be drawn.
 pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     report.begin("growth");
-    let grown = [
-        queued::measure(bench, report)?,
-        width::connections(bench, report)?,
-        width::tools(bench, report)?,
+    let parts: [(&str, Part); 3] = [
+        ("queued", queued::measure),
+        ("connections", width::connections),
+        ("tools", width::tools),
     ];
+    let mut grown = Vec::new();
+    for (name, measure) in parts {
+        if bench.wants(name) {
+            grown.push(measure(bench, report)?);
+        }
+    }
     for growth in &grown {
         growth.tell(report);
     }
