@@ -204,6 +204,22 @@ impl Consent {
         policy
     }
 
+    /// The policy for a batch of this uid that was claimed, now: the files were looked at in this call.
+    #[must_use]
+    pub fn of_batch(&self, uid: u32) -> Arc<Policy> {
+        let now = self.clock.now();
+        let policy = self.of(uid);
+        self.lock().looked_ms = now.boot_ms;
+        policy
+    }
+
+    /// The policy for a batch that [`of_batch`](Self::of_batch) was asked about before: as for an event, while the watch
+    /// over the files is quiet.
+    #[must_use]
+    pub fn of_claimed(&self, uid: u32) -> Arc<Policy> {
+        self.of_event(uid, self.clock.now())
+    }
+
     /// The policy of the last look, where nothing can have changed since.
     fn unchanged(&self, uid: u32, now: Moment) -> Option<Arc<Policy>> {
         let uid = person_of(self.places.mode, uid);

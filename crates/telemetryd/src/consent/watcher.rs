@@ -5,7 +5,8 @@
 //!
 //! It makes withdrawals quick, and looks cheap: who takes an event asks the watch, in one system call, whether anything
 //! has happened since the last look. That is only asked of a watch over everything that a look would see: network file
-//! systems do not notify, and what a link points to is not where the link is. Who sends looks for himself.
+//! systems do not notify, and what a link points to is not where the link is. Who sends looks for himself, once a batch,
+//! and asks the watch until its first byte.
 //!
 //! Where there is no inotify (macOS), a change is seen when somebody asks.
 

@@ -1,6 +1,10 @@
 //! The gate that the delivery room asks before it dials and before the first byte (I3): is every event of
 //! this batch still allowed, under the epoch it was accepted under?
+//!
+//! The files of consent are looked at once for a batch, after its claim. Between that and its last byte the watch over
+//! them is asked, as for an event: a look is a system call for each manifest, and there are four questions a batch.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,6 +14,17 @@ use telemetry_protocol::consent::Fact;
 use telemetry_queue::{Claimed, Filter};
 
 use crate::consent::Consent;
+
+/// What a look at the files of consent found.
+#[derive(Debug)]
+pub(super) enum Looked {
+    /// The batch may go.
+    Open,
+    /// The admin has something against this address: rows that were taken for it wait.
+    Forbidden(Fact),
+    /// Some of it must be purged before the rest may go.
+    Withdrawn,
+}
 
 /// A batch's gate: its tools, each with the oldest and the newest epoch among its events.
 #[derive(Debug)]
@@ -23,16 +38,19 @@ pub(super) struct BatchGate<'c> {
 impl<'c> BatchGate<'c> {
     pub(super) fn new(consent: &'c Consent, batch: &Claimed, url: &'c str) -> Self {
         let mut tools: BTreeMap<Arc<str>, (u64, u64)> = BTreeMap::new();
-        for event in &batch.events {
-            match tools.get_mut(&event.tool) {
-                Some((oldest, newest)) => {
-                    *oldest = event.epoch.min(*oldest);
-                    *newest = event.epoch.max(*newest);
-                }
-                None => {
-                    tools.insert(Arc::clone(&event.tool), (event.epoch, event.epoch));
-                }
-            }
+        // Events of one tool stand together, as a rule.
+        for events in batch
+            .events
+            .chunk_by(|one, next| Arc::ptr_eq(&one.tool, &next.tool))
+        {
+            let epochs = || events.iter().map(|event| event.epoch);
+            let (Some(oldest), Some(newest)) = (epochs().min(), epochs().max()) else {
+                continue;
+            };
+            tools
+                .entry(Arc::clone(&events[0].tool))
+                .and_modify(|known| *known = (oldest.min(known.0), newest.max(known.1)))
+                .or_insert((oldest, newest));
         }
         Self {
             consent,
@@ -42,9 +60,14 @@ impl<'c> BatchGate<'c> {
         }
     }
 
-    /// What the admin has against this address: rows that were taken for it wait then.
-    pub(super) fn forbidden(&self) -> Option<Fact> {
-        self.forbidden_by(&self.consent.of(self.uid))
+    /// Looks at the files of consent.
+    pub(super) fn look(&self) -> Looked {
+        let policy = self.consent.of_batch(self.uid);
+        match self.forbidden_by(&policy) {
+            Some(fact) => Looked::Forbidden(fact),
+            None if self.withdrawn_by(&policy).is_empty() => Looked::Open,
+            None => Looked::Withdrawn,
+        }
     }
 
     fn forbidden_by(&self, policy: &Policy) -> Option<Fact> {
@@ -58,7 +81,9 @@ impl<'c> BatchGate<'c> {
 
     fn withdrawn_by(&self, policy: &Policy) -> Vec<Filter> {
         let withdrawn = self.tools.iter().filter_map(|(name, (oldest, newest))| {
-            let tool = policy.tool_with_rows(name);
+            let tool = policy
+                .tool(name)
+                .unwrap_or_else(|| Cow::Owned(policy.tool_with_rows(name)));
             let below = match tool.reach() {
                 Reach::Nobody => Some(tool.epoch.max(*newest) + 1),
                 Reach::Claims | Reach::Everybody => (*oldest < tool.epoch).then_some(tool.epoch),
@@ -76,7 +101,7 @@ impl<'c> BatchGate<'c> {
 
 impl Gate for BatchGate<'_> {
     fn open(&self) -> bool {
-        let policy = self.consent.of(self.uid);
+        let policy = self.consent.of_claimed(self.uid);
         self.withdrawn_by(&policy).is_empty() && self.forbidden_by(&policy).is_none()
     }
 }

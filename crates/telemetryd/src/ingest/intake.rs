@@ -42,6 +42,7 @@ pub(super) struct Watched {
 pub(super) struct Intake<'s> {
     shared: &'s Shared,
     peer: Peer,
+    /// In order of tool and destination.
     lanes: Vec<Arc<Lane>>,
     members: Vec<wire::Member>,
     project: Option<Project>,
@@ -60,8 +61,8 @@ struct Project {
     id: Id,
 }
 
-/// Lanes that a connection remembers; a client speaks for one tool, a gateway for a few.
-const LANES: usize = 16;
+/// Lanes that a connection remembers: a client speaks for one tool, a gateway for a few, and no user has more than 64.
+const LANES: usize = 64;
 
 /// Lines that become one append: some hundred more make a transaction no cheaper.
 pub(super) const LINES: usize = 512;
@@ -356,23 +357,24 @@ impl<'s> Intake<'s> {
     }
 
     fn lane(&mut self, tool: &str, destination: &Arc<str>) -> Arc<Lane> {
-        let known = self
+        let found = self
             .lanes
-            .iter()
-            .find(|lane| &*lane.tool == tool && lane.destination == *destination);
-        if let Some(lane) = known {
-            return Arc::clone(lane);
-        }
+            .binary_search_by(|lane| (&*lane.tool, &*lane.destination).cmp(&(tool, &**destination)));
+        let place = match found {
+            Ok(at) => return Arc::clone(&self.lanes[at]),
+            Err(_) if self.lanes.len() == LANES => {
+                self.lanes.clear();
+                0
+            }
+            Err(place) => place,
+        };
         self.shared.consent.know(self.peer.uid, tool);
         let lane = Arc::new(Lane {
             uid: self.peer.uid,
             destination: Arc::clone(destination),
             tool: Arc::from(tool),
         });
-        if self.lanes.len() == LANES {
-            self.lanes.remove(0);
-        }
-        self.lanes.push(Arc::clone(&lane));
+        self.lanes.insert(place, Arc::clone(&lane));
         lane
     }
 }

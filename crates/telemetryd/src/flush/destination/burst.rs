@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 
 use super::{Flusher, SETTLE_AGAIN, request_of, sleep};
 use crate::flush::Maps;
-use crate::flush::gate::BatchGate;
+use crate::flush::gate::{BatchGate, Looked};
 use crate::flush::state::Condition;
 use crate::flush::trigger::Next;
 use crate::phase::Phase;
@@ -92,15 +92,18 @@ impl Flusher {
         let consent = Arc::clone(&self.shared.consent);
         let url = self.settings.url.clone();
         let gate = BatchGate::new(&consent, &batch, &url);
-        if let Some(fact) = gate.forbidden() {
-            self.end_ahead().await;
-            self.not_allowed(&batch, &fact).await;
-            return;
-        }
-        if !gate.open() {
-            self.end_ahead().await;
-            self.withdraw(&gate, &batch).await;
-            return;
+        match gate.look() {
+            Looked::Open => {}
+            Looked::Forbidden(fact) => {
+                self.end_ahead().await;
+                self.not_allowed(&batch, &fact).await;
+                return;
+            }
+            Looked::Withdrawn => {
+                self.end_ahead().await;
+                self.withdraw(&gate, &batch).await;
+                return;
+            }
         }
         let now = self.shared.clock.now();
         let (report, meta) = self.send(&batch, &gate, now).await;
