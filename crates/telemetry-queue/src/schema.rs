@@ -9,6 +9,7 @@
 //!   Nothing in a segment says where its events stand; ranges of sequence numbers do:
 //!   in a range of an open or refused `batch`: claimed. In a range of a `sent` row: delivered.
 //!   In no range: waiting. So a delivery moves two rows, however many events it had.
+//!   Rows behind the last lane's hold the small segments of many lanes (`store/heap.rs`).
 //! - **Parked events** have left the segments; each is a row of `parked`.
 
 use rusqlite::Connection;

@@ -17,6 +17,8 @@
 //! keyed hash (16, where flag 1 is set), the bytes that its payload has in common with the beginning and with the end
 //! of the segment's first payload (two varints, where flag 4 is set), the length of what is its own (varint), that.
 //!
+//! Small ones may lie elsewhere than in their own row: see `store/heap.rs`.
+//!
 //! I5 rests on the checksum: a torn page is noticed where it is read, and never counted as events.
 
 mod build;
@@ -62,6 +64,20 @@ pub(crate) struct Stamp {
     pub(crate) boot: u32,
     /// Under which consent epoch.
     pub(crate) epoch: u64,
+}
+
+/// Events of one transaction that were received within so many milliseconds share a stamp, the first's: what several
+/// connections bring at once is then one segment of each tool, not one for each of them.
+const NEAR_MS: u64 = 10;
+
+impl Stamp {
+    /// Whether an event with the other stamp may stand under this one.
+    pub(crate) fn is_near(&self, other: &Self) -> bool {
+        let (one, two) = (self.received, other.received);
+        (self.boot, self.epoch) == (other.boot, other.epoch)
+            && one.boot_ms.abs_diff(two.boot_ms) <= NEAR_MS
+            && one.wall_ms.abs_diff(two.wall_ms) <= NEAR_MS
+    }
 }
 
 /// One event of a segment; the payload is borrowed from it.

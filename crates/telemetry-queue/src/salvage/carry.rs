@@ -13,6 +13,7 @@ use super::reconcile::{self, Shifts};
 use super::shape::{self, Books, LaneRow, MemberRow, Shape};
 use crate::schema::{MAX_SEQ, SEQ_BITS};
 use crate::segment::{Builder, Frame, Segment, Stamp};
+use crate::store::heap::{self, HEAP};
 
 /// Pages between two calls of the probe.
 const PROBE_EVERY: u32 = 8;
@@ -303,6 +304,8 @@ impl<'a> Carrier<'a> {
     }
 
     fn segment(&mut self, key: i64, body: &[u8]) -> rusqlite::Result<()> {
+        // A row that only says where its segment is reads as none.
+        let (key, body) = heap::unwrapped(key, body).unwrap_or((key, body));
         let Some(segment) = Segment::read(key, body) else {
             return Ok(());
         };
@@ -372,7 +375,7 @@ fn put(into: &Transaction<'_>, key: i64, body: &[u8]) -> rusqlite::Result<()> {
 /// Of the two places that name a lane (its row, and the index of names) the one with books is kept.
 fn keep_better(lanes: &mut BTreeMap<i64, LaneRow>, lane: LaneRow) {
     let named = |name: &str| !name.is_empty() && name.len() <= LONGEST_NAME;
-    let credible = (1..1 << 23).contains(&lane.n)
+    let credible = (1..i64::from(HEAP)).contains(&lane.n)
         && u32::try_from(lane.uid).is_ok()
         && named(&lane.destination)
         && named(&lane.tool);

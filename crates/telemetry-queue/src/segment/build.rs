@@ -58,6 +58,11 @@ impl Builder {
         usize::from(self.count)
     }
 
+    /// Bytes of the body so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// Whether this event is better put into the next segment.
     pub(crate) fn is_full_for(&self, payload: &[u8], project: bool) -> bool {
         if self.count == 0 {

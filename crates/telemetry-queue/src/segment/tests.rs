@@ -195,3 +195,25 @@ fn an_erased_payload_stays_in_no_other() {
         .collect();
     assert_eq!(read, [payloads[0], payloads[2], payloads[3]]);
 }
+
+#[test]
+fn events_share_a_stamp_when_they_were_received_nearly_together_and_no_consent_changed_between() {
+    let stamp = |wall_ms, boot_ms, boot, epoch| Stamp {
+        received: Moment { wall_ms, boot_ms },
+        boot,
+        epoch,
+    };
+    let one = stamp(1_000, 500, 1, 3);
+    for (other, near) in [
+        (one, true),
+        (stamp(1_010, 510, 1, 3), true),
+        (stamp(990, 490, 1, 3), true),
+        (stamp(1_011, 511, 1, 3), false),
+        // The wall clock was set.
+        (stamp(5_000, 501, 1, 3), false),
+        (stamp(1_000, 500, 2, 3), false),
+        (stamp(1_000, 500, 1, 4), false),
+    ] {
+        assert_eq!(one.is_near(&other), near, "{other:?}");
+    }
+}

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::Store;
+use super::heap::HEAP;
 use super::state::LaneAt;
 use crate::dedupe::tag;
 use crate::error::damaged;
@@ -17,13 +18,14 @@ use crate::types::{Append, Appended, Id, Lane, Losses};
 /// Tools of one uid (QUEUE.md): further names are refused, so that a uid cannot grow the books without end.
 const TOOLS_PER_UID: usize = 64;
 
-/// Lanes in all: what is left of a segment's key above the sequence number.
-const LANES: u32 = (1 << 23) - 1;
+/// Lanes in all: what is left of a segment's key above the sequence number, but for the heap's.
+const LANES: u32 = HEAP - 1;
 
-/// Events of one lane in a row, summed up.
-#[derive(Default)]
-struct Run {
-    lane: LaneAt,
+/// A lane of one append, and what was added to it so far.
+struct Met<'a> {
+    name: &'a Arc<Lane>,
+    /// `None`: refused.
+    lane: Option<LaneAt>,
     events: u64,
     bytes: u64,
 }
@@ -32,20 +34,30 @@ impl Store {
     /// Appends; answers in the order of the events.
     pub(crate) fn append(&mut self, append: &Append) -> rusqlite::Result<Vec<Appended>> {
         let mut answers = Vec::with_capacity(append.events.len());
-        let mut run = Run::default();
-        let mut last: Option<(&Arc<Lane>, Option<LaneAt>)> = None;
+        let mut met: Vec<Met<'_>> = Vec::new();
+        let mut last = 0;
         for event in &append.events {
-            let lane = match last {
-                Some((name, lane)) if Arc::ptr_eq(name, &event.lane) => lane,
-                _ => {
+            // Tools that take turns do so in the same order, as a rule.
+            let same = |at: usize| met.get(at).is_some_and(|met| Arc::ptr_eq(met.name, &event.lane));
+            let next = if last + 1 < met.len() { last + 1 } else { 0 };
+            let known = [last, next].into_iter().find(|&at| same(at));
+            last = match known.or_else(|| (0..met.len()).find(|&at| same(at))) {
+                Some(at) => at,
+                None => {
                     let lane = self.lane_for(&event.lane)?;
                     if let Some(lane) = lane {
                         self.know_ids(lane)?;
                     }
-                    last = Some((&event.lane, lane));
-                    lane
+                    met.push(Met {
+                        name: &event.lane,
+                        lane,
+                        events: 0,
+                        bytes: 0,
+                    });
+                    met.len() - 1
                 }
             };
+            let lane = met[last].lane;
             let payload = append.arena.get(event.payload.clone());
             let (Some(lane), Some(payload)) = (lane, payload) else {
                 answers.push(Appended::Refused);
@@ -61,24 +73,19 @@ impl Store {
                 answers.push(Appended::Duplicate);
                 continue;
             }
-            if run.lane != lane {
-                self.book_run(&run);
-                run = Run {
-                    lane,
-                    ..Run::default()
-                };
-            }
             let stamp = Stamp {
                 received: append.at,
                 boot: self.ages.boot,
                 epoch: event.epoch,
             };
             self.push(lane, tag, stamp, &event.id, event.project.as_ref(), payload)?;
-            run.events += 1;
-            run.bytes += bytes;
+            met[last].events += 1;
+            met[last].bytes += bytes;
             answers.push(Appended::Queued);
         }
-        self.book_run(&run);
+        for met in &met {
+            self.book(met);
+        }
         for (name, count) in &append.over_quota {
             if let Some(lane) = self.lane_for(name)? {
                 let destination = self.state.lanes[lane].destination;
@@ -92,12 +99,14 @@ impl Store {
         Ok(answers)
     }
 
-    fn book_run(&mut self, run: &Run) {
-        if run.events > 0 {
-            let lane = &mut self.state.lanes[run.lane];
-            lane.tallies.accepted += run.events;
-            self.state.destinations[lane.destination].accepted += run.events;
-            self.state.add_queued(run.lane, run.events, run.bytes);
+    fn book(&mut self, met: &Met<'_>) {
+        if let Some(at) = met.lane
+            && met.events > 0
+        {
+            let lane = &mut self.state.lanes[at];
+            lane.tallies.accepted += met.events;
+            self.state.destinations[lane.destination].accepted += met.events;
+            self.state.add_queued(at, met.events, met.bytes);
         }
     }
 
@@ -111,10 +120,9 @@ impl Store {
         project: Option<&Id>,
         payload: &[u8],
     ) -> rusqlite::Result<()> {
-        let full = self.state.lanes[at]
-            .open
-            .as_ref()
-            .is_some_and(|open| open.stamp() != stamp || open.is_full_for(payload, project.is_some()));
+        let full = self.state.lanes[at].open.as_ref().is_some_and(|open| {
+            !open.stamp().is_near(&stamp) || open.is_full_for(payload, project.is_some())
+        });
         if full {
             self.flush_segment(at)?;
         }

@@ -55,6 +55,8 @@ impl Store {
                 break;
             }
         }
+        // Their pages are free for what comes.
+        self.erase_in_heap()?;
         let over = self.disk_over()?;
         if over > 0 {
             self.evict_from_largest(over)?;

@@ -262,6 +262,7 @@ impl Store {
             .query_row("SELECT max(n) FROM parked", [], |row| row.get(0))?;
         state.next_parked = newest.unwrap_or(0).unsigned_abs() + 1;
         state.parked_oldest = self.oldest_parked()?;
+        state.next_in_heap = self.next_in_heap()?;
         Ok(())
     }
 }

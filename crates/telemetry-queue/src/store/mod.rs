@@ -21,6 +21,7 @@ pub(crate) mod evict;
 pub(crate) mod expire;
 pub(crate) mod forget;
 pub(crate) mod gather;
+pub(crate) mod heap;
 pub(crate) mod load;
 pub(crate) mod parked;
 pub(crate) mod preview;
@@ -48,6 +49,8 @@ pub(crate) struct Store {
     pub(crate) hash_key: RandomState,
     /// Lanes whose last segment is still being filled.
     pub(crate) filling: Vec<state::LaneAt>,
+    /// Rows of the heap that this transaction erases before its commit.
+    pub(crate) erased_in_heap: Vec<i64>,
     /// Buffers of segments that were written.
     pub(crate) spare: Vec<Vec<u8>>,
     /// Ids of parked rows are in the tables.
@@ -80,6 +83,7 @@ impl Store {
             ages: Ages::new(boot, at),
             hash_key: RandomState::new(),
             filling: Vec::new(),
+            erased_in_heap: Vec::new(),
             spare: Vec::new(),
             parked_ids_known: false,
             next_expiry: 0,
@@ -115,6 +119,7 @@ impl Store {
 
     /// Writes the lanes that changed, and commits.
     pub(crate) fn commit(&mut self) -> rusqlite::Result<()> {
+        self.erase_in_heap()?;
         self.flush_segments()?;
         self.write_lanes()?;
         self.probe("before-commit");
@@ -162,6 +167,7 @@ impl Store {
     fn reload(&mut self) -> rusqlite::Result<()> {
         let mut old = std::mem::take(&mut self.state);
         self.filling.clear();
+        self.erased_in_heap.clear();
         if let Err(error) = self.load_state() {
             self.state = old;
             return Err(error);
@@ -188,6 +194,7 @@ impl Store {
         }
         self.state.next_batch = self.state.next_batch.max(old.next_batch);
         self.state.next_parked = self.state.next_parked.max(old.next_parked);
+        self.state.next_in_heap = self.state.next_in_heap.max(old.next_in_heap);
         for before in &old.destinations {
             let at = self.state.destination(&before.name);
             self.state.destinations[at].requeued = before.requeued;

@@ -41,8 +41,11 @@ impl Store {
                 // A page that was written to another's place: each of its rows is whole.
                 return Err(damaged());
             }
-            let segment = Segment::read(key, row.get_ref(1)?.as_blob()?).ok_or_else(damaged)?;
-            if visit(key, &segment).is_break() {
+            let body = row.get_ref(1)?.as_blob()?;
+            if self
+                .read_segment(key, body, |segment| visit(key, segment))?
+                .is_break()
+            {
                 break;
             }
         }
@@ -93,7 +96,7 @@ impl Store {
             .query_row([key(lane, 0), key(lane, MAX_SEQ)], |row| row.get(0))
     }
 
-    /// Writes the segment that a lane is filling.
+    /// Writes the segment that a lane is filling, at the lane's place.
     pub(crate) fn flush_segment(&mut self, lane: LaneAt) -> rusqlite::Result<()> {
         let state = &mut self.state.lanes[lane];
         if let Some(open) = state.open.take()
@@ -101,20 +104,22 @@ impl Store {
         {
             let key = key(state.number, open.base());
             let body = open.finish(key);
-            self.execute("INSERT INTO segment (key, body) VALUES (?1, ?2)", (key, &body))?;
-            if self.spare.len() < 8 {
-                self.spare.push(body);
-            }
+            self.insert_segment(key, &body)?;
+            self.keep_buffer(body);
         }
         Ok(())
     }
 
-    /// Writes every segment that is being filled.
-    pub(crate) fn flush_segments(&mut self) -> rusqlite::Result<()> {
-        for lane in std::mem::take(&mut self.filling) {
-            self.flush_segment(lane)?;
-        }
+    pub(super) fn insert_segment(&self, key: i64, body: &[u8]) -> rusqlite::Result<()> {
+        self.execute("INSERT INTO segment (key, body) VALUES (?1, ?2)", (key, body))?;
         Ok(())
+    }
+
+    /// Keeps the buffer of a segment that was written for another.
+    pub(super) fn keep_buffer(&mut self, body: Vec<u8>) {
+        if self.spare.len() < 8 {
+            self.spare.push(body);
+        }
     }
 
     /// Erases every event of a range of a lane. The books are the caller's.
@@ -132,10 +137,7 @@ impl Store {
         if let Some(end) = end
             && end >= key(number, first)
         {
-            self.execute(
-                "DELETE FROM segment WHERE key >= ?1 AND key < ?2",
-                [key(number, first), end],
-            )?;
+            self.erase_segments(key(number, first), end)?;
             self.trim(end, first, last)?;
         }
         Ok(())
@@ -156,14 +158,15 @@ impl Store {
                 .prepare_cached("SELECT body FROM segment WHERE key = ?1")?;
             let mut rows = select.query([at])?;
             let Some(row) = rows.next()? else { return Ok(()) };
-            let segment = Segment::read(at, row.get_ref(0)?.as_blob()?).ok_or_else(damaged)?;
-            rewritten(at, &segment, |frame| {
-                if (first..=last).contains(&frame.seq) {
-                    Edit::Drop
-                } else {
-                    Edit::Keep
-                }
-            })
+            self.read_segment(at, row.get_ref(0)?.as_blob()?, |segment| {
+                rewritten(at, segment, |frame| {
+                    if (first..=last).contains(&frame.seq) {
+                        Edit::Drop
+                    } else {
+                        Edit::Keep
+                    }
+                })
+            })?
         };
         self.apply(at, change)
     }
@@ -200,12 +203,8 @@ impl Store {
     fn apply(&mut self, at: i64, change: Change) -> rusqlite::Result<()> {
         match change {
             Change::None => {}
-            Change::Gone => {
-                self.execute("DELETE FROM segment WHERE key = ?1", [at])?;
-            }
-            Change::Body(body) => {
-                self.execute("UPDATE segment SET body = ?2 WHERE key = ?1", (at, body))?;
-            }
+            Change::Gone => self.erase_segments(at, at + 1)?,
+            Change::Body(body) => self.replace_segment(at, &body)?,
         }
         Ok(())
     }

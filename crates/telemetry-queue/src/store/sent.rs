@@ -124,7 +124,7 @@ impl Store {
             self.execute("DELETE FROM member WHERE batch = ?1", [stored(entry.n)])?;
             self.execute("DELETE FROM sent WHERE n = ?1", [stored(entry.n)])?;
         }
-        Ok(())
+        self.erase_in_heap()
     }
 
     /// Which entry goes first: one that is too old, else the oldest of the uid that keeps most. What one user sends

@@ -245,6 +245,7 @@ pub(crate) struct State {
     pub(crate) destination_states: BTreeMap<Arc<str>, String>,
     pub(crate) next_batch: u64,
     pub(crate) next_parked: u64,
+    pub(crate) next_in_heap: u64,
     /// Bytes of all queued events.
     pub(crate) bytes: u64,
     /// Queued events.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use telemetry_queue::{Book, Id, Lane, Row, RowState, Sent};
+use telemetry_queue::{Append, Book, Id, Lane, Row, RowState, Sent};
 use tempfile::TempDir;
 
 use super::set_aside;
 use crate::support::{
-    Bench, after, assert_balanced, at_most, bisect, delivered, events, lane, options, retry, scratch, total,
+    Bench, after, assert_balanced, at_most, bisect, delivered, events, id, lane, options, payload, push,
+    retry, scratch, total,
 };
 
 /// What a queue showed before its file was damaged.
@@ -42,6 +43,17 @@ pub(super) fn filled() -> Before {
                 ))
                 .unwrap();
         }
+        // And what lies in the heap: few events of each, in one group.
+        let mut together = Append {
+            at: after(turn),
+            ..Append::default()
+        };
+        for (at, lane) in (0..).zip(&lanes) {
+            for number in turn * 1_000 + at * 100 + 60..turn * 1_000 + at * 100 + 70 {
+                push(&mut together, lane, id(number), &payload(number, 200));
+            }
+        }
+        bench.append(together).unwrap();
     }
     // One event far larger than a page.
     bench

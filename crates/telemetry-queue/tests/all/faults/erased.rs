@@ -27,8 +27,11 @@ fn anywhere(directory: &Path, bytes: &[u8]) -> Vec<String> {
 
 #[test]
 fn a_purge_leaves_no_byte_of_what_it_purged_anywhere() {
-    // Sizes around everything that matters: small, a page, several pages, many.
-    for size in [30, 200, 4_000, 9_000, 16_300, 40_000] {
+    // Sizes around everything that matters: small, a page, several pages, many. And in the heap, where the small segments
+    // of many lanes are, or not.
+    let sizes = [30, 200, 4_000, 9_000, 16_300, 40_000];
+    let cases = sizes.into_iter().flat_map(|size| [(size, 0), (size, 5)]);
+    for (size, others) in cases {
         let directory = scratch();
         let bench = Bench::start(directory.path());
         let (keep, purge) = (lane(1, "a", "keep"), lane(1, "a", "purge"));
@@ -40,6 +43,15 @@ fn a_purge_leaves_no_byte_of_what_it_purged_anywhere() {
             let mut append = events(&keep, turn * 100..turn * 100 + 20, 300, after(turn));
             for number in 0..20 {
                 push(&mut append, &purge, id(10_000 + turn * 100 + number), &body);
+            }
+            for other in 0..others {
+                let number = 20_000 + turn * 100 + other;
+                push(
+                    &mut append,
+                    &lane(1, "a", &format!("other{other}")),
+                    id(number),
+                    b"{}",
+                );
             }
             bench.append(append).unwrap();
         }
