@@ -196,12 +196,7 @@ impl Consent {
     /// are what they were at the last look; a second after that look they are looked at all the same.
     #[must_use]
     pub fn of_event(&self, uid: u32, now: Moment) -> Arc<Policy> {
-        if let Some(policy) = self.unchanged(uid, now) {
-            return policy;
-        }
-        let policy = self.of(uid);
-        self.lock().looked_ms = now.boot_ms;
-        policy
+        self.unchanged(uid, now).unwrap_or_else(|| self.of_batch(uid))
     }
 
     /// The policy for a batch of this uid that was claimed, now: the files were looked at in this call.
