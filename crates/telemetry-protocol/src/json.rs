@@ -44,6 +44,8 @@ pub struct Member {
     pub escaped: bool,
     /// The whole value, quotes and brackets included.
     pub value: Range<usize>,
+    /// The key's first bytes: two keys of one length that differ in them are not the same.
+    begins: u64,
 }
 
 /// A scanned line: its text and its members, in order.
@@ -94,10 +96,10 @@ pub fn scan<'a>(
 ) -> Result<Object<'a>, JsonError> {
     members.clear();
     let text = std::str::from_utf8(line).map_err(|e| JsonError::NotUtf8(e.valid_up_to()))?;
-    let mut scanner = Scanner::new(line, max_depth);
+    let mut scanner = Scanner::new(line, max_depth, members);
     scanner.space();
     match scanner.peek() {
-        Some(b'{') => scanner.object(1, Some(members))?,
+        Some(b'{') => scanner.object(1)?,
         Some(_) => {
             let kind = kind_of(text[scanner.at()..].trim_ascii());
             scanner.value(1)?;

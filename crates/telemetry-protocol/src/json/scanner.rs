@@ -8,20 +8,6 @@ use super::{JsonError, Member, plain, unescape};
 /// More keys than this in one object are compared through a set instead of pairwise.
 const PAIRWISE_KEYS: usize = 24;
 
-/// Keys that are open at once in an ordinary line: room for so many is made at once.
-const KEYS: usize = 24;
-
-/// A key of an object that is open.
-#[derive(Clone)]
-struct Key {
-    /// Between the quotes.
-    inside: Range<usize>,
-    /// Its first bytes: two keys of one length that differ in it are not the same.
-    begins: u64,
-    /// It has escapes in it.
-    escaped: bool,
-}
-
 /// A string: where its inside lies, and whether it has escapes in it.
 struct Text {
     inside: Range<usize>,
@@ -33,17 +19,17 @@ pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     max_depth: usize,
-    /// The keys of all objects that are open, innermost last.
-    keys: Vec<Key>,
+    /// The members of all objects that are open, innermost last; in the end those of the line.
+    members: &'a mut Vec<Member>,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(bytes: &'a [u8], max_depth: usize) -> Self {
+    pub(super) fn new(bytes: &'a [u8], max_depth: usize, members: &'a mut Vec<Member>) -> Self {
         Self {
             bytes,
             at: 0,
             max_depth,
-            keys: Vec::with_capacity(KEYS),
+            members,
         }
     }
 
@@ -74,7 +60,12 @@ impl<'a> Scanner<'a> {
     pub(super) fn value(&mut self, depth: usize) -> Result<(), JsonError> {
         match self.peek() {
             Some(b'"') => self.string().map(|_| ()),
-            Some(b'{') => self.object(depth, None),
+            Some(b'{') => {
+                let open = self.members.len();
+                self.object(depth)?;
+                self.members.truncate(open);
+                Ok(())
+            }
             Some(b'[') => self.array(depth),
             Some(b't') => self.word(b"true"),
             Some(b'f') => self.word(b"false"),
@@ -84,11 +75,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    pub(super) fn object(
-        &mut self,
-        depth: usize,
-        mut members: Option<&mut Vec<Member>>,
-    ) -> Result<(), JsonError> {
+    /// An object; its members are the last ones then.
+    pub(super) fn object(&mut self, depth: usize) -> Result<(), JsonError> {
         if depth > self.max_depth {
             return Err(JsonError::TooDeep(self.max_depth));
         }
@@ -98,7 +86,7 @@ impl<'a> Scanner<'a> {
             self.at += 1;
             return Ok(());
         }
-        let first_key = self.keys.len();
+        let first = self.members.len();
         loop {
             let Text { inside, escaped } = self.string()?;
             self.space();
@@ -106,17 +94,11 @@ impl<'a> Scanner<'a> {
             self.space();
             let from = self.at;
             self.value(depth + 1)?;
-            if let Some(members) = members.as_deref_mut() {
-                members.push(Member {
-                    key: inside.clone(),
-                    escaped,
-                    value: from..self.at,
-                });
-            }
-            self.keys.push(Key {
+            self.members.push(Member {
                 begins: self.begins(&inside),
-                inside,
+                key: inside,
                 escaped,
+                value: from..self.at,
             });
             self.space();
             match self.peek() {
@@ -131,9 +113,7 @@ impl<'a> Scanner<'a> {
                 _ => return Err(JsonError::Syntax(self.at, "`,` or `}`")),
             }
         }
-        self.refuse_repeated(first_key)?;
-        self.keys.truncate(first_key);
-        Ok(())
+        self.refuse_repeated(first)
     }
 
     /// The first eight bytes of a key, or all of them.
@@ -145,27 +125,27 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn refuse_repeated(&self, first_key: usize) -> Result<(), JsonError> {
-        let keys = &self.keys[first_key..];
-        let repeated = |key: &Key| Err(JsonError::RepeatedKey(key.inside.start.saturating_sub(1)));
-        if keys.len() > PAIRWISE_KEYS || keys.iter().any(|key| key.escaped) {
-            let mut seen = HashSet::with_capacity(keys.len());
-            for key in keys {
-                let inside = std::str::from_utf8(&self.bytes[key.inside.clone()]).unwrap_or_default();
-                if !seen.insert(unescape(inside)) {
-                    return repeated(key);
+    fn refuse_repeated(&self, first: usize) -> Result<(), JsonError> {
+        let members = &self.members[first..];
+        let repeated = |member: &Member| Err(JsonError::RepeatedKey(member.key.start.saturating_sub(1)));
+        if members.len() > PAIRWISE_KEYS || members.iter().any(|member| member.escaped) {
+            let mut seen = HashSet::with_capacity(members.len());
+            for member in members {
+                let key = std::str::from_utf8(&self.bytes[member.key.clone()]).unwrap_or_default();
+                if !seen.insert(unescape(key)) {
+                    return repeated(member);
                 }
             }
             return Ok(());
         }
-        for (nth, key) in keys.iter().enumerate() {
-            let same = |other: &Key| {
-                other.begins == key.begins
-                    && other.inside.len() == key.inside.len()
-                    && self.bytes[other.inside.clone()] == self.bytes[key.inside.clone()]
+        for (nth, member) in members.iter().enumerate() {
+            let same = |other: &Member| {
+                other.begins == member.begins
+                    && other.key.len() == member.key.len()
+                    && self.bytes[other.key.clone()] == self.bytes[member.key.clone()]
             };
-            if keys[..nth].iter().any(same) {
-                return repeated(key);
+            if members[..nth].iter().any(same) {
+                return repeated(member);
             }
         }
         Ok(())

@@ -96,7 +96,7 @@ impl<'r> Reading<'r> {
         let lines = (bytes / LINE).min(LINES);
         let append = Append {
             // What is stored of a line is up to a third longer: it has the machine's context.
-            arena: Vec::with_capacity(bytes + bytes / 2),
+            arena: Vec::with_capacity(bytes + bytes / 3),
             events: Vec::with_capacity(lines),
             at,
             ..Append::default()
