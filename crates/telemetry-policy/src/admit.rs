@@ -1,6 +1,7 @@
 //! The one door: may this event be taken, and which bytes of it?
 
 mod context;
+mod fold;
 mod report;
 mod values;
 

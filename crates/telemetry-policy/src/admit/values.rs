@@ -8,6 +8,7 @@ use telemetry_protocol::json::walk::{self, Text as Raw, push_string};
 use telemetry_protocol::mask::{Vocabulary, mask_again};
 
 use super::Keeper;
+use super::fold::{Fold, Folded};
 use super::report::{Report, Why};
 use crate::manifest::property::{Kind, Listed, Property, Rule, Table, Text, Wild};
 use crate::redact::{self, Subject};
@@ -359,37 +360,6 @@ enum Key<'w> {
     Kept,
     Removed(Why),
     Folded(&'w str),
-}
-
-/// What several members became.
-struct Fold<'w> {
-    at: usize,
-    wild: &'w Wild,
-    into: &'w str,
-    value: Folded,
-}
-
-enum Folded {
-    Integer(i128),
-    Number(f64),
-    First(Vec<u8>),
-}
-
-impl Fold<'_> {
-    fn write(&self, from: usize, out: &mut Vec<u8>) {
-        let name = format!("{}{}{}", self.wild.name.before, self.into, self.wild.name.after);
-        if out.len() > from {
-            out.push(b',');
-        }
-        push_string(out, &name);
-        out.push(b':');
-        match &self.value {
-            Folded::Integer(sum) => out.extend_from_slice(sum.to_string().as_bytes()),
-            Folded::Number(sum) if sum.is_finite() => out.extend_from_slice(sum.to_string().as_bytes()),
-            Folded::Number(_) => out.extend_from_slice(b"null"),
-            Folded::First(value) => out.extend_from_slice(value),
-        }
-    }
 }
 
 /// A member's comma, name and colon.
