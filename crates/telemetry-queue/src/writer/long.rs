@@ -163,10 +163,15 @@ impl Writer {
             if work.reason != PurgeReason::User {
                 self.erased |= std::mem::take(&mut self.store.let_go);
             }
-            if self.erased && self.store.can_sweep() {
-                self.store.last_page()?
-            } else {
-                0
+            match self.erased {
+                true if self.store.can_sweep() => self.store.last_page()?,
+                true => {
+                    tracing::warn!(
+                        "this build's SQLite does not show its pages: what it leaves between rows stays"
+                    );
+                    0
+                }
+                false => 0,
             }
         };
         work.sweeping = Some(rest);
