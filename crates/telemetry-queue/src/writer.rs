@@ -161,6 +161,8 @@ impl Writer {
 
     fn turn(&mut self, command: Command) {
         self.tired = false;
+        // Asked for once: it holds for the file that comes after a broken one, too.
+        self.checks |= matches!(command, Command::Check);
         self.hear_integrity_check();
         if self.broken
             && let Err(error) = self.reopen()

@@ -150,6 +150,8 @@ impl Writer {
     /// A slice of what is erased, and then of what is swept; `false`: both are done.
     fn purge_slice(&mut self, work: &mut Purging) -> rusqlite::Result<bool> {
         let rest = if let Some(page) = work.sweeping {
+            // Again: another purge that has ended meanwhile has emptied the WAL, but not of what is swept from now on.
+            self.erased = true;
             self.store.sweep(page)?
         } else {
             if self.store.purge_on(work)? {
@@ -183,6 +185,8 @@ impl Writer {
         if !self.erased {
             return result;
         }
+        // It may have begun since the purge did, and would keep the WAL. It is begun anew.
+        self.integrity.stop();
         let emptied = self.checkpoint("TRUNCATE");
         let emptied = self.with_relief(emptied, |writer| writer.checkpoint("TRUNCATE"));
         let purged = result?;

@@ -75,7 +75,6 @@ impl Writer {
             }
             Command::Checked(reply) => drop(reply.send(Ok(self.store.checked()))),
             Command::Check => {
-                self.checks = true;
                 if self.integrity.is_owed() {
                     self.integrity.start(&self.place, self.to_self.clone());
                 }

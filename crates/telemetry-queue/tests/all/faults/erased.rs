@@ -6,8 +6,8 @@ use telemetry_queue::{Filter, PurgeReason};
 
 use super::file;
 use crate::support::{
-    Bench, START, after, assert_balanced, at_most, bisect, delivered, events, id, lane, options, push,
-    scratch,
+    Bench, START, after, assert_balanced, at_most, bisect, delivered, events, id, lane, options, payload,
+    push, scratch,
 };
 
 /// Whether the bytes are anywhere in any file of the directory.
@@ -328,6 +328,47 @@ fn what_was_moved_from_page_to_page_before_its_purge_is_found_nowhere_either() {
         let left = anywhere(directory.path(), b"secret-of-purge-");
         assert_eq!(left, Vec::<String>::new(), "seed {seed}");
         assert!(!anywhere(directory.path(), b"secret-of-keep-").is_empty());
+        assert_balanced(&bench);
+    }
+}
+
+#[test]
+fn of_two_purges_at_once_neither_leaves_what_it_swept_for_a_later_checkpoint() {
+    // The one that has less to erase is done while the other one sweeps; how much less, is what the turns say.
+    for turns in [84, 90, 96, 102] {
+        let directory = scratch();
+        let bench = Bench::start(directory.path());
+        let tools = ["keep", "too", "three", "second", "first"].map(|tool| lane(1, "a", tool));
+        let mut number = 0;
+        for turn in 0..600 {
+            let mut append = events(&tools[0], 0..0, 300, after(turn));
+            for tool in tools
+                .iter()
+                .filter(|tool| turn >= turns || *tool.tool != *"first")
+            {
+                for _ in 0..6 {
+                    number += 1;
+                    let mut body = format!("secret-of-{}-{number}", tool.tool).into_bytes();
+                    body.extend(payload(number, 200 + (number * 37 % 500) as usize));
+                    push(&mut append, tool, id(number), &body);
+                }
+            }
+            bench.append(append).unwrap();
+        }
+        let purge = |tool: &str| {
+            let filter = Filter {
+                tool: Some(tool.into()),
+                ..Filter::default()
+            };
+            bench.queue().purge(filter, PurgeReason::Consent, after(800))
+        };
+        let (first, second) = bench.wait(async { tokio::join!(purge("first"), purge("second")) });
+        assert!(first.unwrap().queued > 0 && second.unwrap().queued > 0);
+        let wal = std::fs::metadata(directory.path().join("queue.db-wal"))
+            .unwrap()
+            .len();
+        // What is swept and not yet brought into the file still stands there.
+        assert_eq!(wal, 0, "{turns}");
         assert_balanced(&bench);
     }
 }
