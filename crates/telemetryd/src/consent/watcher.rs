@@ -5,7 +5,8 @@
 //!
 //! It makes withdrawals quick, and looks cheap: who takes an event asks the watch, in one system call, whether anything
 //! has happened since the last look. That is only asked of a watch over everything that a look would see: network file
-//! systems do not notify, and what a link points to is not where the link is. Who sends looks for himself, once a batch,
+//! systems do not notify, what a link points to is not where the link is, and a file that has another name (a hard link, a
+//! mount) may be edited by that one, of which its directory here hears nothing. Who sends looks for himself, once a batch,
 //! and asks the watch until its first byte.
 //!
 //! Where there is no inotify (macOS), a change is seen when somebody asks.
@@ -88,7 +89,7 @@ mod inotify {
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
-    use rustix::fs::statfs;
+    use rustix::fs::{AtFlags, CWD, FileType, StatxAttributes, StatxFlags, statfs, statx};
     use rustix::io::Errno;
     use tokio::io::unix::AsyncFd;
 
@@ -170,11 +171,17 @@ mod inotify {
     fn tells_everything(watched: &Watched) -> bool {
         let (Watched::File(path) | Watched::Directory(path)) = watched;
         let is_link = |path: &Path| path.is_symlink();
+        // (Not whether one has a second name: an image's manifests have it all, in a store where nothing is edited.)
         let holds_links = |directory: &Path| {
-            std::fs::read_dir(directory)
-                .is_ok_and(|entries| entries.flatten().any(|entry| is_link(&entry.path())))
+            std::fs::read_dir(directory).is_ok_and(|entries| {
+                let mut entries = entries.flatten().map(|entry| entry.path());
+                entries.any(|entry| is_link(&entry) || is_mounted(&entry))
+            })
         };
         if is_link(path) || matches!(watched, Watched::Directory(_)) && holds_links(path) {
+            return false;
+        }
+        if matches!(watched, Watched::File(_)) && (has_other_names(path) || is_mounted(path)) {
             return false;
         }
         let there = path.ancestors().find(|above| above.exists());
@@ -182,6 +189,20 @@ mod inotify {
             there.canonicalize().is_ok_and(|real| real == there)
                 && statfs(there)
                     .is_ok_and(|s| u32::try_from(s.f_type).is_ok_and(|kind| LOCAL.contains(&kind)))
+        })
+    }
+
+    /// Whether it is a file with more than one name.
+    fn has_other_names(path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.nlink() > 1)
+    }
+
+    /// Whether it is a file that is mounted there, as containers are given one. (Before Linux 5.8 none is told.)
+    fn is_mounted(path: &Path) -> bool {
+        statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE).is_ok_and(|found| {
+            found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+                && !FileType::from_raw_mode(found.stx_mode.into()).is_dir()
         })
     }
 
@@ -330,6 +351,19 @@ mod tests {
             let target = if link == "data" { elsewhere.path() } else { &target };
             std::os::unix::fs::symlink(target, home.path().join(link)).unwrap();
             assert!(!Watch::over(&these).unwrap().is_quiet(), "{link}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_may_be_edited_by_another_name_is_not_left_to_the_watch() {
+        for name in ["config/consent.toml", "machine/opt-out"] {
+            let (home, these) = watched_home();
+            let other = home.path().join("another-name");
+            std::fs::write(&other, "").unwrap();
+            std::fs::hard_link(&other, home.path().join(name)).unwrap();
+            let watch = Watch::over(&these).unwrap();
+            std::fs::write(&other, "telemetry = false").unwrap();
+            assert!(!watch.is_quiet(), "{name}");
         }
     }
 }
