@@ -17,6 +17,13 @@ use crate::segment::{Segment, TARGET};
 /// The number that stands for the heap where a lane's does in a key: the last, so that new rows are the table's last.
 pub(crate) const HEAP: u32 = (1 << 23) - 1;
 
+/// Parts of the heap. What goes to one destination leaves together, and what waits for another one would stay on half empty
+/// pages, which SQLite does not join.
+const PARTS: u64 = 8;
+
+/// Numbers of a part: they are given out over all parts, so none comes twice.
+const NUMBERS: u64 = (MAX_SEQ + 1) / PARTS;
+
 /// A group that leaves fewer small segments puts each at its lane's place.
 const MANY: usize = 4;
 
@@ -55,9 +62,10 @@ impl Store {
             let open = store.state.lanes[lane].open.as_ref();
             open.is_some_and(|open| open.len() > 0 && open.bytes() <= SMALL)
         };
-        let many = filling.iter().filter(|&&lane| small(self, lane)).count() >= MANY;
+        let many = filling.iter().filter(|&&lane| small(self, lane)).count();
+        let many = many >= MANY && self.state.next_in_heap + (many as u64) < NUMBERS;
         // Neighbours here are neighbours in a batch, and leave together.
-        filling.sort_unstable();
+        filling.sort_unstable_by_key(|&lane| (self.state.lanes[lane].destination, lane));
         for lane in filling {
             if many && small(self, lane) {
                 self.flush_to_heap(lane)?;
@@ -75,7 +83,8 @@ impl Store {
         };
         let of = key(state.number, open.base());
         let body = open.finish(of);
-        let at = key(HEAP, self.state.next_in_heap);
+        let part = state.destination as u64 % PARTS;
+        let at = key(HEAP, part * NUMBERS + self.state.next_in_heap);
         self.state.next_in_heap += 1;
         let mut pointer = [ELSEWHERE; POINTER];
         pointer[1..].copy_from_slice(&at.to_le_bytes());
@@ -87,11 +96,16 @@ impl Store {
 
     /// The number that the next row of the heap has.
     pub(crate) fn next_in_heap(&self) -> rusqlite::Result<u64> {
-        let last: Option<i64> = self
+        let mut select = self
             .connection
-            .prepare_cached("SELECT max(key) FROM segment WHERE key BETWEEN ?1 AND ?2")?
-            .query_row([key(HEAP, 0), key(HEAP, MAX_SEQ)], |row| row.get(0))?;
-        Ok(last.map_or(1, |last| seq_of(last) + 1))
+            .prepare_cached("SELECT max(key) FROM segment WHERE key BETWEEN ?1 AND ?2")?;
+        let mut next = 1;
+        for first in (0..PARTS).map(|part| part * NUMBERS) {
+            let part = [key(HEAP, first), key(HEAP, first + NUMBERS - 1)];
+            let last: Option<i64> = select.query_row(part, |row| row.get(0))?;
+            next = last.map_or(next, |last| next.max(seq_of(last) - first + 1));
+        }
+        Ok(next)
     }
 
     /// Reads the segment of a row with this key.

@@ -372,3 +372,28 @@ fn of_two_purges_at_once_neither_leaves_what_it_swept_for_a_later_checkpoint() {
         assert_balanced(&bench);
     }
 }
+
+#[test]
+fn what_waits_for_one_destination_does_not_stay_on_half_empty_pages_while_another_takes_its_own() {
+    let directory = scratch();
+    let bench = Bench::start(directory.path());
+    let lanes: Vec<_> = (0..20)
+        .map(|at| lane(1, ["a", "b"][at % 2], &format!("t{}", at / 2)))
+        .collect();
+    for turn in 0..1_000 {
+        let mut append = events(&lanes[0], 0..0, 0, after(turn));
+        for (number, lane) in (turn * 20..).zip(&lanes) {
+            push(&mut append, lane, id(number), &payload(number, 1_000));
+        }
+        bench.append(append).unwrap();
+        if turn % 50 == 49 {
+            bench.deliver_all("a", after(turn));
+        }
+    }
+    let (waiting, total) = (10_000 * 1_000, bench.total());
+    assert_eq!((total.queued, total.evicted), (10_000, 0));
+    bench.close();
+    let file = file(directory.path()).metadata().unwrap().len();
+    // And what the sent log keeps.
+    assert!(file < waiting * 13 / 10 + (4 << 20), "{file}");
+}
