@@ -123,6 +123,11 @@ impl Reserve {
         self.owe(self.owed);
     }
 
+    /// To be called when nothing waits any more that the room would have to be kept for.
+    pub(crate) fn forgive(&mut self) {
+        self.owed = 0;
+    }
+
     fn owe(&mut self, at_most: u64) {
         let free = self.path.parent().and_then(|directory| statvfs(directory).ok());
         let free = free.map_or(u64::MAX, |system| system.f_bavail.saturating_mul(system.f_frsize));

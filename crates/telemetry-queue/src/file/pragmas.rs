@@ -50,9 +50,9 @@ pub(super) fn configure(connection: &Connection, is_new: bool) -> rusqlite::Resu
 }
 
 /// Bounds SQLite's cache by how much there is to be kept in it (I6): what a group of appends writes and the small tables,
-/// and for each lane its two ends. 1 MiB for the first lane, 3 MiB at most; with more, nothing was read less often.
+/// and for each lane its two ends. 0.8 MiB for the first lane, 3 MiB at most; with more, nothing was read less often.
 pub(crate) fn fit_cache(connection: &Connection, lanes: usize) -> rusqlite::Result<()> {
-    let pages = (64 + 2 * lanes).min(192);
+    let pages = (48 + 2 * lanes).min(192);
     connection.pragma_update(None, "cache_size", i64::try_from(pages).unwrap_or(i64::MAX))
 }
 

@@ -161,7 +161,7 @@ impl Store {
             return Ok(true);
         }
         if work.forget {
-            self.transaction(|store| store.forget_sent(&work.selection))?;
+            self.transaction(|store| store.forget_sent(&work.lanes))?;
             work.forget = false;
             return Ok(true);
         }

@@ -46,6 +46,7 @@ impl Store {
             kept += batch.bytes;
         } else {
             kept += STRIPPED_EVENT * batch.events;
+            self.let_go = true;
             for member in &batch.members {
                 self.edit_range(member.lane, member.first, member.last, |_, _| Edit::Strip)?;
             }

@@ -199,6 +199,11 @@ impl Writer {
             self.bring_wal_in();
             kept = self.reserve.ensure(Self::wal_bytes() + share);
         }
+        if kept.is_err() && self.store.state.queued == 0 {
+            // What was queued has left, and its place in the file is free: only what these need has to be there.
+            self.reserve.forgive();
+            kept = self.reserve.ensure(Self::wal_bytes() + share);
+        }
         kept.map_err(|error| {
             let code = match error.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ffi::SQLITE_FULL,

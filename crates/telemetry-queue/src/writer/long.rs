@@ -42,6 +42,23 @@ impl Longs {
         self.looks = self.looks.saturating_sub(1);
         self.looks > 0
     }
+
+    /// The one whose turn it is. What is put back waits for the purges of the same user: behind where they began it would
+    /// escape them (I3).
+    fn next(&mut self) -> Option<Long> {
+        let waits = |work: &Long| match work {
+            Long::Purge(..) => false,
+            Long::Requeue { filter, .. } => self.works.iter().any(|other| match other {
+                Long::Purge(purge, _) => {
+                    let (one, other) = (filter.uid, purge.filter.uid);
+                    one.is_none() || other.is_none() || one == other
+                }
+                Long::Requeue { .. } => false,
+            }),
+        };
+        let at = self.works.iter().position(|work| !waits(work))?;
+        self.works.remove(at)
+    }
 }
 
 impl Writer {
@@ -80,7 +97,7 @@ impl Writer {
 
     /// One slice of the one whose turn it is; `false`: there is none.
     pub(super) fn long_work(&mut self) -> bool {
-        let Some(work) = self.longs.works.pop_front() else {
+        let Some(work) = self.longs.next() else {
             return false;
         };
         if self.broken

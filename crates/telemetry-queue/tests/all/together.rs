@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use telemetry_queue::{Append, Appended, Filter, Id, QueueError, RowState};
+use telemetry_queue::{Append, Appended, Filter, Id, PurgeReason, QueueError, RowState};
 
 use crate::support::{
     ALL, Bench, Random, START, after, assert_balanced, at_most, bisect, delivered, events, id, lane, options,
@@ -297,4 +297,68 @@ fn rows_are_listed_by_filter_and_page() {
         .len(),
         2
     );
+}
+
+#[test]
+fn what_is_delivered_while_its_tool_is_forgotten_is_not_waiting_afterwards() {
+    let directory = scratch();
+    let bench = Bench::start(directory.path());
+    let lane = lane(1, "a", "t");
+    for round in 0..10_u64 {
+        let ids = |from: u64, many: u64| round * 100_000 + from..round * 100_000 + from + many;
+        for part in 0..6 {
+            bench
+                .append(events(&lane, ids(part * 500, 500), 300, START))
+                .unwrap();
+        }
+        let queue = bench.queue();
+        let forget = queue.purge(Filter::default(), PurgeReason::Forget, START);
+        let traffic = async {
+            for turn in 0..30 {
+                let append = events(&lane, ids(50_000 + turn * 20, 20), 300, START);
+                queue.append(append).await.unwrap();
+                while let Some(claimed) = queue.claim(&"a".into(), at_most(7), START).await.unwrap() {
+                    queue.settle(claimed.id, delivered(), None, START).await.unwrap();
+                }
+            }
+        };
+        let (forgotten, ()) = bench.wait(async { tokio::join!(forget, traffic) });
+        forgotten.unwrap();
+        assert_balanced(&bench);
+        assert_eq!(bench.rows().len(), 0, "round {round}");
+        let again = bench.purge(Filter::default(), PurgeReason::Forget, START);
+        assert_eq!(again.queued, 0, "round {round}");
+        assert_balanced(&bench);
+    }
+    let report = bench.try_close();
+    assert!(report.is_ok());
+    let bench = Bench::start(directory.path());
+    assert_balanced(&bench);
+}
+
+#[test]
+fn what_is_put_back_while_a_purge_goes_on_does_not_escape_it() {
+    for reason in [PurgeReason::User, PurgeReason::Consent, PurgeReason::Forget] {
+        let directory = scratch();
+        let bench = Bench::start(directory.path());
+        let lane = lane(1, "a", "t");
+        bench.append(events(&lane, 0..40, 300, START)).unwrap();
+        for _ in 0..40 {
+            let claimed = bench.claim("a", at_most(1), START).unwrap();
+            bench.settle(claimed.id, bisect(422), START);
+        }
+        assert_eq!(bench.total().parked, 40);
+        for part in 0..10 {
+            let ids = 1000 + part * 500..1500 + part * 500;
+            bench.append(events(&lane, ids, 300, START)).unwrap();
+        }
+        let queue = bench.queue();
+        let purge = queue.purge(Filter::default(), reason, START);
+        let back = queue.requeue(Filter::default(), START);
+        let (purged, back) = bench.wait(async { tokio::join!(purge, back) });
+        assert_eq!(purged.unwrap().parked, 40, "{reason:?}");
+        assert_eq!(back.unwrap(), 0, "{reason:?}");
+        assert_eq!(bench.rows().len(), 0, "{reason:?}");
+        assert_balanced(&bench);
+    }
 }

@@ -397,3 +397,24 @@ fn what_waits_for_one_destination_does_not_stay_on_half_empty_pages_while_anothe
     // And what the sent log keeps.
     assert!(file < waiting * 13 / 10 + (4 << 20), "{file}");
 }
+
+#[test]
+fn a_withdrawal_erases_what_was_delivered_from_the_wal_too_where_the_log_keeps_no_bodies() {
+    let directory = scratch();
+    let mut options = options(directory.path());
+    options.limits.sent_bodies = false;
+    let bench = Bench::open(&options, START).unwrap();
+    let lane = lane(1, "a", "t");
+    let secret = b"delivered-and-nobody-may-find-it";
+    for turn in 0..5_u64 {
+        let mut append = events(&lane, [], 300, after(turn));
+        for number in 0..20 {
+            push(&mut append, &lane, id(turn * 100 + number), secret);
+        }
+        bench.append(append).unwrap();
+    }
+    assert_eq!(bench.deliver_all("a", after(10)), 100);
+    bench.purge(Filter::default(), PurgeReason::Consent, after(20));
+    assert_eq!(anywhere(directory.path(), secret), Vec::<String>::new());
+    assert_balanced(&bench);
+}
