@@ -27,6 +27,7 @@ pub mod socket;
 pub mod spool;
 pub mod state_dir;
 pub mod thread;
+mod watch;
 pub mod withdrawals;
 pub mod world;
 

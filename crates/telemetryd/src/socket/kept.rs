@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{Bound, SocketError, bind, identity};
+use crate::watch;
 
 /// After something happened it is looked so much later: whoever deletes a directory deletes the socket first, and is not to
 /// find another one in it; and a daemon whose state goes with it has seen that by then, and leaves.
@@ -38,7 +39,7 @@ pub async fn keep(
     let mut tries = 0;
     loop {
         // First the watch and then the look: nothing that happens falls between them.
-        let watch = watch::over(&bound.path);
+        let watch = watch::over(bound.path.parent(), &bound.path);
         let there = identity(&bound.path).ok();
         if there == Some(bound.inode) || there.is_some() && there == left_alone {
             tries = 0;
@@ -71,64 +72,5 @@ pub async fn keep(
                 tokio::time::sleep(PAUSE).await;
             }
         }
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod watch {
-    use std::io;
-    use std::os::fd::OwnedFd;
-    use std::path::Path;
-
-    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
-    use tokio::io::unix::AsyncFd;
-    use tracing::debug;
-
-    /// One use: made anew after each time it fired, and never read from.
-    pub(super) struct Watch(AsyncFd<OwnedFd>);
-
-    pub(super) fn over(path: &Path) -> Option<Watch> {
-        make(path)
-            .inspect_err(|error| debug!(%error, "the socket is not watched"))
-            .ok()
-    }
-
-    fn make(path: &Path) -> io::Result<Watch> {
-        let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let goes = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
-        // The file and not what happens in its directory, which may be a busy one. A socket that is bound is not deleted:
-        // its number of names changes.
-        let _ = add_watch(
-            &inotify,
-            path,
-            goes | WatchFlags::ATTRIB | WatchFlags::DONT_FOLLOW,
-        );
-        if let Some(directory) = path.parent() {
-            let _ = add_watch(&inotify, directory, goes | WatchFlags::ONLYDIR);
-        }
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe for types that change their descriptor; an OwnedFd never does"
-        )]
-        AsyncFd::new(inotify).map(Watch)
-    }
-
-    /// Waits until something has happened, and gives the watch back; without a watch, without end.
-    pub(super) async fn fired(watch: Option<Watch>) -> Watch {
-        match watch {
-            Some(watch) if watch.0.readable().await.is_ok() => watch,
-            _ => std::future::pending().await,
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod watch {
-    use std::path::Path;
-
-    pub(super) fn over(_: &Path) {}
-
-    pub(super) async fn fired((): ()) {
-        std::future::pending().await
     }
 }

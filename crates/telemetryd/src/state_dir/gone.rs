@@ -7,6 +7,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::watch;
+
 /// The file of the queue.
 const QUEUE: &str = "queue.db";
 
@@ -29,7 +31,7 @@ pub async fn gone(directory: &Path) {
     let mut missing = 0;
     loop {
         // First the watch and then the look: nothing that happens falls between them.
-        let watch = watch::over(directory, &directory.join(QUEUE));
+        let watch = watch::over(Some(directory), &directory.join(QUEUE));
         if place(directory) != was {
             return;
         }
@@ -53,58 +55,6 @@ fn place(directory: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     let found = std::fs::metadata(directory).ok()?;
     Some((found.dev(), found.ino()))
-}
-
-#[cfg(target_os = "linux")]
-mod watch {
-    use std::io;
-    use std::os::fd::OwnedFd;
-    use std::path::Path;
-
-    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
-    use tokio::io::unix::AsyncFd;
-    use tracing::debug;
-
-    /// One use: made anew after each time it fired, and never read from.
-    pub(super) struct Watch(AsyncFd<OwnedFd>);
-
-    pub(super) fn over(directory: &Path, file: &Path) -> Option<Watch> {
-        make(directory, file)
-            .inspect_err(|error| debug!(%error, "the state directory is not watched"))
-            .ok()
-    }
-
-    fn make(directory: &Path, file: &Path) -> io::Result<Watch> {
-        let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let goes = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
-        add_watch(&inotify, directory, goes | WatchFlags::ONLYDIR)?;
-        // A file that is open is not deleted: its number of names changes.
-        let _ = add_watch(&inotify, file, goes | WatchFlags::ATTRIB);
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe for types that change their descriptor; an OwnedFd never does"
-        )]
-        AsyncFd::new(inotify).map(Watch)
-    }
-
-    /// Waits until something has happened, and gives the watch back; without a watch, without end.
-    pub(super) async fn fired(watch: Option<Watch>) -> Watch {
-        match watch {
-            Some(watch) if watch.0.readable().await.is_ok() => watch,
-            _ => std::future::pending().await,
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod watch {
-    use std::path::Path;
-
-    pub(super) fn over(_: &Path, _: &Path) {}
-
-    pub(super) async fn fired((): ()) {
-        std::future::pending().await
-    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
