@@ -4,19 +4,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Store;
-use super::load::{count, stored};
-use super::state::LaneAt;
+use super::load::{count, member, stored};
+use super::segments::frame_cost;
+use super::state::{LaneAt, Member};
 use crate::segment::cost;
 use crate::types::Lane;
-
-/// What the sent log says of a batch's events of one lane.
-struct Entry {
-    batch: u64,
-    first: u64,
-    last: u64,
-    events: u64,
-    bytes: u64,
-}
 
 impl Store {
     /// Forgets the sent log's metadata of some lanes, each below a sequence number, whose bodies are erased already.
@@ -26,77 +18,73 @@ impl Store {
             let Some(&lane) = self.state.lane_names.get(&**name) else {
                 continue;
             };
-            for entry in self.entries_below(lane, *end)? {
-                self.forget_entry(lane, &entry, *end)?;
+            for (batch, member) in self.delivered_before(lane, *end)? {
+                self.forget_member(batch, member, *end)?;
             }
         }
         Ok(())
     }
 
-    fn entries_below(&self, lane: LaneAt, end: u64) -> rusqlite::Result<Vec<Entry>> {
+    /// The members of delivered batches that begin below a sequence number of a lane, each with its batch.
+    fn delivered_before(&self, lane: LaneAt, end: u64) -> rusqlite::Result<Vec<(u64, Member)>> {
         let mut select = self.connection.prepare_cached(
             "SELECT batch, first, last, events, bytes FROM member WHERE lane = ?1 AND first < ?2",
         )?;
         let mut rows = select.query((self.state.lanes[lane].number, stored(end)))?;
-        let mut entries = Vec::new();
+        let mut members = Vec::new();
         while let Some(row) = rows.next()? {
             let batch = count(row, 0)?;
             if !self.state.batches.contains_key(&batch) {
-                entries.push(Entry {
-                    batch,
-                    first: count(row, 1)?,
-                    last: count(row, 2)?,
-                    events: count(row, 3)?,
-                    bytes: count(row, 4)?,
-                });
+                members.push((batch, member(row, 1, lane)?));
             }
         }
-        Ok(entries)
+        Ok(members)
     }
 
-    fn forget_entry(&mut self, lane: LaneAt, entry: &Entry, end: u64) -> rusqlite::Result<()> {
+    fn forget_member(&mut self, batch: u64, member: Member, end: u64) -> rusqlite::Result<()> {
+        let lane = member.lane;
         let number = self.state.lanes[lane].number;
         let (mut events, mut bytes) = (0, 0);
-        if entry.last >= end {
-            self.each_event(number, end, entry.last, |frame, _| {
+        if member.last >= end {
+            self.each_event(number, end, member.last, |frame, _| {
                 events += 1;
-                bytes += super::segments::frame_cost(frame);
+                bytes += frame_cost(frame);
                 ControlFlow::Continue(())
             })?;
         }
         if events == 0 {
             self.execute(
                 "DELETE FROM member WHERE batch = ?1 AND lane = ?2 AND first = ?3",
-                (stored(entry.batch), number, stored(entry.first)),
+                (stored(batch), number, stored(member.first)),
             )?;
         } else {
             self.execute(
                 "UPDATE member SET first = ?4, events = ?5, bytes = ?6 WHERE batch = ?1 AND lane = ?2 AND first = ?3",
                 (
-                    stored(entry.batch),
+                    stored(batch),
                     number,
-                    stored(entry.first),
+                    stored(member.first),
                     stored(end),
                     stored(events),
                     stored(bytes),
                 ),
             )?;
         }
-        let gone = entry.events.saturating_sub(events);
-        let of_payloads = entry.bytes.saturating_sub(bytes).saturating_sub(cost(0) * gone);
+        let gone = member.events.saturating_sub(events);
+        let of_payloads = member.bytes.saturating_sub(bytes).saturating_sub(cost(0) * gone);
         self.execute(
             "UPDATE sent SET events = max(0, events - ?2), bytes = max(0, bytes - ?3) WHERE n = ?1",
-            [stored(entry.batch), stored(gone), stored(of_payloads)],
+            [stored(batch), stored(gone), stored(of_payloads)],
         )?;
         let lane = &mut self.state.lanes[lane];
         lane.logged = lane.logged.saturating_sub(gone);
         let left: bool = self
             .connection
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM member WHERE batch = ?1)")?
-            .query_row([stored(entry.batch)], |row| row.get(0))?;
+            .query_row([stored(batch)], |row| row.get(0))?;
         if !left {
-            self.execute("DELETE FROM sent WHERE n = ?1", [stored(entry.batch)])?;
-            let at = self.state.sent.iter().position(|sent| sent.n == entry.batch);
+            self.execute("DELETE FROM sent WHERE n = ?1", [stored(batch)])?;
+            let at = self.state.sent.iter().position(|sent| sent.n == batch);
             if let Some(sent) = at.and_then(|at| self.state.sent.remove(at)) {
                 self.state.less_sent(sent.uid, sent.kept);
             }

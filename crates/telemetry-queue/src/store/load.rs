@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rusqlite::Row;
 
 use super::Store;
-use super::state::{Batch, Member, Root, Scan, SentEntry, State, Tallies};
+use super::state::{Batch, LaneAt, Member, Root, Scan, SentEntry, State, Tallies};
 use crate::file::fit_cache;
 use crate::schema;
 use crate::segment::Stamp;
@@ -48,6 +48,17 @@ pub(crate) fn losses(row: &Row<'_>, column: usize) -> rusqlite::Result<Losses> {
         evicted: count(row, column)?,
         expired: count(row, column + 1)?,
         quota: count(row, column + 2)?,
+    })
+}
+
+/// Four columns that hold a member of a lane: `first`, `last`, `events`, `bytes`.
+pub(crate) fn member(row: &Row<'_>, column: usize, lane: LaneAt) -> rusqlite::Result<Member> {
+    Ok(Member {
+        lane,
+        first: count(row, column)?,
+        last: count(row, column + 1)?,
+        events: count(row, column + 2)?,
+        bytes: count(row, column + 3)?,
     })
 }
 
@@ -202,13 +213,7 @@ impl Store {
             let Some(&lane) = state.lane_numbers.get(&small(row, 1)?) else {
                 continue;
             };
-            let member = Member {
-                lane,
-                first: count(row, 2)?,
-                last: count(row, 3)?,
-                events: count(row, 4)?,
-                bytes: count(row, 5)?,
-            };
+            let member = member(row, 2, lane)?;
             state.lanes[lane].waiting.remove(member.first, member.last);
             if let Some(batch) = state.batches.get_mut(&count(row, 0)?) {
                 state.lanes[lane].held += member.events;

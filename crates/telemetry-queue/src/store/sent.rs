@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Store;
-use super::load::{count, losses, small, stored};
+use super::load::{count, losses, member, small, stored};
 use super::segments::Edit;
 use super::state::{Batch, Member, SentEntry};
 use crate::types::{Id, Sent};
@@ -150,13 +150,7 @@ impl Store {
         let mut rows = select.query([stored(n)])?;
         while let Some(row) = rows.next()? {
             if let Some(&lane) = self.state.lane_numbers.get(&small(row, 0)?) {
-                members.push(Member {
-                    lane,
-                    first: count(row, 1)?,
-                    last: count(row, 2)?,
-                    events: count(row, 3)?,
-                    bytes: count(row, 4)?,
-                });
+                members.push(member(row, 1, lane)?);
             }
         }
         Ok(members)

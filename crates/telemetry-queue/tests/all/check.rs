@@ -1,20 +1,27 @@
 //! When the check in the background begins, and what holds before it did.
 
+use std::path::Path;
+
 use telemetry_queue::{Append, Appended};
 
 use crate::support::{
     Bench, START, after, assert_balanced, at_most, events, id, lane, options, push, scratch,
 };
 
+/// A queue that was closed with five thousand events and is open again.
+fn unchecked(directory: &Path) -> Bench {
+    let bench = Bench::start(directory);
+    bench
+        .append(events(&lane(1, "a", "t"), 0..5_000, 300, START))
+        .unwrap();
+    bench.close();
+    Bench::open_unchecked(&options(directory), after(1)).unwrap()
+}
+
 #[test]
 fn before_the_check_is_begun_nothing_is_read_that_nobody_asks_for() {
     let directory = scratch();
-    let bench = Bench::start(directory.path());
-    let lane = lane(1, "a", "t");
-    bench.append(events(&lane, 0..5_000, 300, START)).unwrap();
-    bench.close();
-
-    let bench = Bench::open_unchecked(&options(directory.path()), after(1)).unwrap();
+    let bench = unchecked(directory.path());
     for _ in 0..200 {
         // The writer is between two commands each time, with nothing to do.
         assert_eq!(bench.total().queued, 5_000);
@@ -32,12 +39,8 @@ fn before_the_check_is_begun_nothing_is_read_that_nobody_asks_for() {
 #[test]
 fn an_event_that_waits_is_known_again_and_a_batch_is_counted_before_the_check_is_begun() {
     let directory = scratch();
-    let bench = Bench::start(directory.path());
+    let bench = unchecked(directory.path());
     let lane = lane(1, "a", "t");
-    bench.append(events(&lane, 0..5_000, 300, START)).unwrap();
-    bench.close();
-
-    let bench = Bench::open_unchecked(&options(directory.path()), after(1)).unwrap();
     let claimed = bench.claim("a", at_most(10), after(1)).unwrap();
     assert_eq!(claimed.events.len(), 10);
     let mut append = Append {
