@@ -11,7 +11,7 @@ use super::{Subject, secret};
 /// may be asked about as it came: it is quiet only where it is what it says.
 pub(crate) fn is_quiet(raw: &str, subject: &Subject) -> bool {
     if raw.len() >= SHORT && raw.is_ascii() {
-        by_block(raw.as_bytes(), subject)
+        by_block::<false>(raw.as_bytes(), subject)
     } else {
         by_byte(raw, subject)
     }
@@ -32,50 +32,31 @@ fn may_be_option(text: &[u8], at: usize) -> bool {
     begins_atom && secret::may_be_option(&text[at..])
 }
 
-fn by_block(text: &[u8], subject: &Subject) -> bool {
-    let (mut dots, mut dashes, mut in_word) = (0, 0, 0);
-    for (number, block) in text.chunks(BLOCK).enumerate() {
-        let from = number * BLOCK;
-        let marks = Marks::of(block);
-        // Only where a word begins: its bytes without those that another one stands before.
-        for at in places(marks.words & !(marks.words << 1 | in_word)) {
-            if subject.may_begin(&text[from + at..]) {
-                return false;
-            }
-        }
-        in_word = marks.words >> (BLOCK - 1);
-        for at in places(marks.visible & !marks.words) {
-            let byte = block[at];
-            if bytes::is(byte, LOUD) || byte == b'-' && may_be_option(text, from + at) {
-                return false;
-            }
-            dots += u32::from(byte == b'.');
-            dashes += u32::from(byte == b'-');
-        }
-    }
-    !may_be_address(dots, dashes)
-}
-
 /// Whether no rule can begin in any string of this object or array, names among them, and all of it may be stored as it
 /// came: it is of ASCII, has no escape in it, and no space between its parts. It was accepted by
 /// [`scan`](telemetry_protocol::json::scan).
 pub(crate) fn is_quiet_json(raw: &str, subject: &Subject) -> bool {
-    if !raw.is_ascii() {
-        return false;
-    }
-    let text = raw.as_bytes();
+    raw.is_ascii() && by_block::<true>(raw.as_bytes(), subject)
+}
+
+/// Reads ASCII by blocks: one text, or the strings of compact JSON.
+fn by_block<const JSON: bool>(text: &[u8], subject: &Subject) -> bool {
     let (mut dots, mut dashes) = (0, 0);
     // What the block before leaves: whether it ended with a word's byte, and inside of a string.
     let (mut in_word, mut in_string) = (0, 0);
     for (number, block) in text.chunks(BLOCK).enumerate() {
         let from = number * BLOCK;
         let marks = Marks::of(block);
-        // Quotes are in pairs, since whoever meets a backslash gives up. A string's first is inside, its last is not.
-        let inside = odd_up_to(marks.quotes) ^ in_string;
-        let all = u64::MAX >> (BLOCK - block.len());
-        if all & !(marks.visible | inside) != 0 {
-            return false;
+        let mut inside = u64::MAX;
+        if JSON {
+            // Quotes are in pairs, since whoever meets a backslash gives up. A string's first is inside, its last is not.
+            inside = odd_up_to(marks.quotes) ^ in_string;
+            let all = u64::MAX >> (BLOCK - block.len());
+            if all & !(marks.visible | inside) != 0 {
+                return false;
+            }
         }
+        // Only where a word begins: its bytes without those that another one stands before.
         for at in places(inside & marks.words & !(marks.words << 1 | in_word)) {
             if subject.may_begin(&text[from + at..]) {
                 return false;
@@ -86,7 +67,7 @@ pub(crate) fn is_quiet_json(raw: &str, subject: &Subject) -> bool {
             if bytes::is(byte, LOUD) || byte == b'-' && may_be_option(text, from + at) {
                 return false;
             }
-            if byte == b'"' {
+            if JSON && byte == b'"' {
                 (dots, dashes) = (0, 0);
             }
             dots += u32::from(byte == b'.');
@@ -172,7 +153,7 @@ mod tests {
         fn blocks_say_what_reading_byte_by_byte_says(pieces in vec(select(&PIECES[..]), 0..12)) {
             let text: String = pieces.concat();
             let subject = Subject::new(["alice", "Bob Builder"], ["/home/alice"]);
-            prop_assert_eq!(by_block(text.as_bytes(), &subject), by_byte(&text, &subject));
+            prop_assert_eq!(by_block::<false>(text.as_bytes(), &subject), by_byte(&text, &subject));
         }
 
         #[test]

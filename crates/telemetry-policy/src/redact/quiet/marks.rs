@@ -27,19 +27,16 @@ impl Marks {
         }
         if !rest.is_empty() {
             // The last eight bytes, less those that were read: what comes in from above is none of the block.
-            let (bytes, known) = match block.last_chunk::<8>() {
-                Some(last) => (u64::from_le_bytes(*last) >> (8 * (8 - rest.len())), rest.len()),
-                None => (
-                    rest.iter().rev().fold(0, |all, &byte| all << 8 | u64::from(byte)),
-                    rest.len(),
-                ),
+            let bytes = match block.last_chunk::<8>() {
+                Some(last) => u64::from_le_bytes(*last) >> (8 * (8 - rest.len())),
+                None => rest.iter().rev().fold(0, |all, &byte| all << 8 | u64::from(byte)),
             };
             let Self {
                 words,
                 visible,
                 quotes,
             } = Self::eight(bytes, 0);
-            let (own, from) = ((1 << known) - 1, 8 * eights.len());
+            let (own, from) = ((1 << rest.len()) - 1, 8 * eights.len());
             marks = marks
                 | Self {
                     words: (words & own) << from,
