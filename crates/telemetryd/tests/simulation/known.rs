@@ -39,8 +39,21 @@ pub(crate) struct Event {
     /// It was in a request.
     attempted: bool,
     pub(crate) parked: bool,
+    /// It waited when so many made a batch, and as many waited: it may be in one that was claimed ahead and goes at once.
+    full_by: usize,
     /// How often it was written. Where it left the queue in between, it was taken more than once.
     pub(crate) times: u64,
+}
+
+impl Event {
+    fn goes_to(&self, destination: usize) -> bool {
+        crate::world::destination_of(self.tool) == destination
+    }
+
+    /// It is to be sent, as far as is known.
+    fn waits(&self) -> bool {
+        self.word != Word::Refused && !(self.settled || self.parked || self.forbidden.is_some())
+    }
 }
 
 /// What the endpoint did with a request.
@@ -120,6 +133,7 @@ impl Known {
             forbidden: None,
             attempted: false,
             parked: false,
+            full_by: 0,
             times: 0,
         };
         self.events.insert(id, event);
@@ -145,6 +159,20 @@ impl Known {
             .retain(|members, _| !members.iter().any(|id| events.get(id).is_some_and(parked)));
         for event in self.events.values_mut().filter(|event| parked(event)) {
             event.parked = false;
+        }
+    }
+
+    /// Other settings hold. What was enough for a batch under those before may have been formed into one.
+    pub(crate) fn reloaded(&mut self, max_events: usize, max_wait: Duration) {
+        let before = std::mem::replace(&mut self.terms.max_events, max_events);
+        self.terms.max_wait = max_wait;
+        for destination in 0..2 {
+            let waits = |event: &Event| event.goes_to(destination) && event.waits();
+            if self.events.values().filter(|event| waits(event)).count() >= before {
+                for event in self.events.values_mut().filter(|event| waits(event)) {
+                    event.full_by = event.full_by.max(before);
+                }
+            }
         }
     }
 
@@ -258,13 +286,13 @@ impl Known {
         let waiting: Vec<&Event> = self
             .events
             .values()
-            .filter(|event| {
-                crate::world::destination_of(event.tool) == destination
-                    && event.word != Word::Refused
-                    && !(event.settled || event.parked || event.forbidden.is_some())
-            })
+            .filter(|event| event.goes_to(destination) && event.waits())
             .collect();
         if waiting.len() >= self.terms.max_events {
+            return None;
+        }
+        let was_full = |event: &Event| event.full_by >= events.len();
+        if events.iter().all(|id| self.events.get(id).is_some_and(was_full)) {
             return None;
         }
         let mut oldest = 0;

@@ -137,8 +137,7 @@ impl Machine {
         let text = self.settings.text(&self.url);
         std::fs::write(self.home.path().join("config/config.toml"), text).unwrap();
         let mut known = lock(&self.known);
-        known.terms.max_events = self.settings.max_events;
-        known.terms.max_wait = self.settings.max_wait;
+        known.reloaded(self.settings.max_events, self.settings.max_wait);
     }
 
     /// A line of the story.

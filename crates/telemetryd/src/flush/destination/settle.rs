@@ -35,7 +35,9 @@ impl Flusher {
     /// Ends the lease by its outcome; returns the next batch if the trigger wants it at once.
     pub(super) async fn settle(&mut self, batch: &Claimed, outcome: Outcome, now: Moment) -> Option<Claimed> {
         let waiting = self.waiting();
-        let halves = matches!(outcome, Outcome::Split { .. } | Outcome::Bisect { .. });
+        // The halves of one event are none: it was parked.
+        let halves =
+            batch.events.len() > 1 && matches!(outcome, Outcome::Split { .. } | Outcome::Bisect { .. });
         let more = halves
             || (matches!(outcome, Outcome::Delivered { .. }) && self.next_with(&waiting) == Next::Send);
         self.end(batch, outcome, more, now).await
