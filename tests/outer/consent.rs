@@ -514,3 +514,41 @@ fn a_kill_in_the_middle_of_a_withdrawal_leaves_nothing_that_is_ever_sent() {
     assert_eq!(booked(&status(&stage.daemon), "purged"), 3_000);
     stage.endpoint.finish();
 }
+
+#[test]
+fn of_words_that_are_said_at_once_none_is_lost_whoever_writes_them() {
+    let stage = Stage::new(Script::new(), TOLD);
+    let nowhere = stage.home.root().join("nowhere.sock");
+    for round in 0..5 {
+        let mut said: Vec<_> = (0..10)
+            .map(|n| {
+                let tool = format!("tool-{round}-{n}");
+                // Some over the socket, so that the daemon writes them; the others find no daemon.
+                let socket = if n % 2 == 0 {
+                    stage.home.socket()
+                } else {
+                    nowhere.clone()
+                };
+                let args = [
+                    "--socket",
+                    socket.to_str().unwrap(),
+                    "consent",
+                    "deny",
+                    "--tool",
+                    &tool,
+                ];
+                (tool.clone(), stage.daemon.ctl().spawn(args, None))
+            })
+            .collect();
+        for (_, running) in &mut said {
+            running.wait(DEADLINE).expect_code(0);
+        }
+        let kept = fs::read_to_string(stage.home.config_dir().join("consent.toml")).unwrap();
+        for (tool, _) in said {
+            assert!(
+                kept.contains(&format!("{tool} = false")),
+                "{tool} is not in:\n{kept}"
+            );
+        }
+    }
+}

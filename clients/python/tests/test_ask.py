@@ -7,13 +7,14 @@ import pty
 import select
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from programs import environment, run
 
 from telemetryd._consent.toml_lines import Mistake, parse
-from telemetryd._consent_edit import edited_toml, edited_yaml
+from telemetryd._consent_edit import change, edited_toml, edited_yaml
 from telemetryd.testing import Home
 
 TOOL = """
@@ -99,3 +100,18 @@ def test_yaml_is_changed_in_one_place_or_left_alone() -> None:
     for text in ("- a\n", "consent: maybe\n", "a:\n  b: c\n"):
         with pytest.raises(Mistake):
             edited_yaml(text, "consent", True)
+
+
+def test_of_words_that_are_said_at_once_none_is_lost(tmp_path: Path) -> None:
+    path = f"{tmp_path}/config/consent.toml"
+    tools = [f"tool-{number}" for number in range(12)]
+
+    def deny(tool: str) -> None:
+        change(path, lambda text: edited_toml(text, ("tools", tool), False))
+
+    said = [threading.Thread(target=deny, args=(tool,)) for tool in tools]
+    for one in said:
+        one.start()
+    for one in said:
+        one.join()
+    assert parse(Path(path).read_text())["tools"] == dict.fromkeys(tools, False)

@@ -1,10 +1,11 @@
 //! Small files: read up to a bound, and replaced whole (written beside, fsynced, renamed). Whatever stands in a file's
-//! place (a pipe, a device, a disk's worth of bytes) keeps nobody waiting (I6).
+//! place (a pipe, a device, a disk's worth of bytes) keeps nobody waiting (I6). One that others edit, too, is edited in turn.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -52,6 +53,30 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     }
 }
 
+/// How often another's turn is waited for, a millisecond apart: it reads, writes and fsyncs one small file.
+const LOOKS: u32 = 1_000;
+
+/// The turn to edit a file in `directory` (made with mode 0700), as `telemetryctl` and the clients take it, too: who reads a
+/// file, changes a word and replaces it undoes what another one says meanwhile (I3). It is a lock on the directory itself,
+/// which leaves nothing behind, and lasts until it is dropped. `None`: the file system has none, or somebody has stopped in
+/// the middle of its own. No word waits for ever.
+pub(crate) fn turn(directory: &Path) -> Option<File> {
+    make(directory).ok()?;
+    let turn = File::open(directory).ok()?;
+    for _ in 0..LOOKS {
+        match turn.try_lock() {
+            Ok(()) => return Some(turn),
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(Duration::from_millis(1)),
+            Err(TryLockError::Error(_)) => return None,
+        }
+    }
+    None
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
 /// Replaces `path` by `bytes`, mode 0600, making its directory (0700) where there is none. A reader sees
 /// the old file or the new one, a power cut leaves one of the two.
 ///
@@ -59,7 +84,7 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 /// When the file system says no; the old file is then as it was.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or_else(|| Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    make(directory)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = directory.join(format!(".{name}.{}", std::process::id()));
     let written = (|| {

@@ -17,6 +17,40 @@ if TYPE_CHECKING:
 def change(path: str, edit: Callable[[str], str]) -> bool:
     """Changes the file at ``path``, whole or not at all; whether it was made. A :class:`Mistake`, and nothing changed,
     where it cannot be obeyed as it stands."""
+    directory = os.path.dirname(path)
+    os.makedirs(directory, 0o700, exist_ok=True)
+    turn = _turn(directory)
+    try:
+        return _change(path, edit)
+    finally:
+        if turn is not None:
+            os.close(turn)
+
+
+def _turn(directory: str) -> int | None:
+    """The turn to edit a file in ``directory``, as the daemon and telemetryctl take it, too: who reads a file, changes
+    a word and replaces it undoes what another one says meanwhile. A lock on the directory itself, held until it is
+    closed; none where the system has none, or somebody has stopped in the middle of its own."""
+    try:
+        import fcntl
+        import time
+
+        descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    except (ImportError, OSError):
+        return None
+    for _ in range(500):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            time.sleep(0.01)
+        except OSError:
+            break
+    os.close(descriptor)
+    return None
+
+
+def _change(path: str, edit: Callable[[str], str]) -> bool:
     made = False
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -28,7 +62,6 @@ def change(path: str, edit: Callable[[str], str]) -> bool:
     changed = edit(text)
     if changed == text:
         return False
-    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
     target = os.path.realpath(path)
     temporary = f"{target}.{os.getpid()}.tmp"
     mode = 0o600 if made else os.stat(target).st_mode & 0o777

@@ -305,6 +305,7 @@ impl Person {
 /// # Errors
 /// When the file cannot be read as TOML or written; it is then as it was.
 pub(super) fn edit(path: &Path, tool: Option<&str>, word: Option<bool>) -> Result<(), String> {
+    let _turn = path.parent().and_then(crate::files::turn);
     let text = match crate::files::text(path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),

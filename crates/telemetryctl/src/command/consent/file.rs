@@ -1,9 +1,11 @@
 //! The user's `consent.toml`, changed in place: comments stay, and a crash leaves the old file or the new
-//! one, never half of one.
+//! one, never half of one. Whoever changes it does so in turn: a word that is said meanwhile is kept (I3).
 
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use telemetry_client::RealFiles;
 use telemetry_policy::consent_file::edited;
@@ -25,6 +27,7 @@ pub(super) fn write(
     };
     let path = dirs.config.join("consent.toml");
     let failed = || Failure::failed(format!("cannot change {}", path.display()));
+    let _turn = turn(&dirs.config);
     let before = match RealFiles.look(&path) {
         Found::Absent => String::new(),
         Found::File(text) => text,
@@ -49,15 +52,38 @@ pub(super) fn write(
     Ok((path, true))
 }
 
+/// How often another's turn is waited for, a millisecond apart: it reads, writes and fsyncs one small file.
+const LOOKS: u32 = 5_000;
+
+/// The turn to edit a file in `directory`, as the daemon and the clients take it, too: a lock on the directory itself, which
+/// leaves nothing behind, and lasts until it is dropped. `None`: the file system has none, or somebody has stopped in the
+/// middle of its own. No word waits for ever.
+fn turn(directory: &Path) -> Option<File> {
+    make(directory).ok()?;
+    let turn = File::open(directory).ok()?;
+    for _ in 0..LOOKS {
+        match turn.try_lock() {
+            Ok(()) => return Some(turn),
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(Duration::from_millis(1)),
+            Err(TryLockError::Error(_)) => return None,
+        }
+    }
+    None
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+}
+
 /// Temporary file beside it, fsync, rename, fsync of the directory. A link is followed, so that a file that
 /// is kept elsewhere (with dotfiles, say) is changed there and stays a link here.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let directory = real.parent().unwrap_or_else(|| Path::new("/"));
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)?;
+    make(directory)?;
     let mut file = tempfile::Builder::new()
         .prefix(".consent-")
         .permissions(std::fs::Permissions::from_mode(0o600))
@@ -65,7 +91,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(&real).map_err(|error| error.error)?;
-    std::fs::File::open(directory)?.sync_all()
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]
