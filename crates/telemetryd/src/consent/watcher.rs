@@ -106,10 +106,19 @@ mod inotify {
 
     impl Watch {
         pub(super) fn over(these: &[Watched]) -> io::Result<Self> {
+            Self::over_while(these, |_| {})
+        }
+
+        /// The same; `looked` is told of each directory that was looked for, there or not.
+        pub(super) fn over_while(these: &[Watched], mut looked: impl FnMut(&Path)) -> io::Result<Self> {
             let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
             // First what is there, and then whether that is all: a link that comes in between is a change.
             let complete = {
-                watch_all(&inotify, these)?;
+                watch_all(these, &mut |directory, what| {
+                    let there = add(&inotify, directory, what);
+                    looked(directory);
+                    there
+                })?;
                 these.iter().all(tells_everything)
             };
             #[expect(
@@ -132,22 +141,22 @@ mod inotify {
         }
     }
 
-    fn watch_all(inotify: &OwnedFd, these: &[Watched]) -> io::Result<()> {
+    fn watch_all(
+        these: &[Watched],
+        add: &mut impl FnMut(&Path, WatchFlags) -> io::Result<bool>,
+    ) -> io::Result<()> {
         for watched in these {
             match watched {
                 Watched::File(path) => {
-                    watch_holder(inotify, path, CONTENT)?;
+                    watch_from(path.parent(), add)?;
                     // A link's target may be edited where it really is.
                     if path.is_symlink()
                         && let Ok(target) = path.canonicalize()
                     {
-                        watch_holder(inotify, &target, CONTENT)?;
+                        watch_from(target.parent(), add)?;
                     }
                 }
-                Watched::Directory(path) => {
-                    add(inotify, path, CONTENT)?;
-                    watch_holder(inotify, path, APPEARS)?;
-                }
+                Watched::Directory(path) => watch_from(Some(path), add)?,
             }
         }
         Ok(())
@@ -219,17 +228,30 @@ mod inotify {
 
     const GOES: WatchFlags = WatchFlags::DELETE_SELF.union(WatchFlags::MOVE_SELF);
 
-    /// The directory that holds the path and, where that is not there or is replaced as a whole, those above it.
-    fn watch_holder(inotify: &OwnedFd, path: &Path, what: WatchFlags) -> io::Result<()> {
-        let Some(holder) = path.parent() else {
-            return Ok(());
-        };
-        add(inotify, holder, what)?;
-        let mut appears = APPEARS;
-        for above in holder.ancestors().skip(1) {
-            if add(inotify, above, appears)? {
-                // Further above, only what takes this away.
-                appears = GOES;
+    /// The directory and, where it is not there or is replaced as a whole, those above it.
+    fn watch_from(
+        directory: Option<&Path>,
+        add: &mut impl FnMut(&Path, WatchFlags) -> io::Result<bool>,
+    ) -> io::Result<()> {
+        let way: Vec<&Path> = directory.map_or_else(Vec::new, |directory| directory.ancestors().collect());
+        // As often as one may have come since it was looked for.
+        for _ in &way {
+            let mut what = CONTENT;
+            let mut missing = None;
+            for one in &way {
+                let there = add(one, what)?;
+                if what == APPEARS && there {
+                    // Further above, only what takes this away.
+                    what = GOES;
+                } else if what != GOES {
+                    missing = (!there).then_some(one);
+                    what = APPEARS;
+                }
+            }
+            // One that came before the one above it was watched has told nobody: it is looked for again.
+            let came = missing.map_or(Ok(false), |missing| add(missing, GOES))?;
+            if !came {
+                break;
             }
         }
         Ok(())
@@ -332,6 +354,29 @@ mod tests {
             let moved = home.path().with_extension("moved");
             if moved.exists() {
                 std::fs::rename(moved, home.path()).unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_comes_while_the_watch_is_made_is_watched() {
+        for come in ["data", "data/tools.d", "data/tools.d/more"] {
+            for these in [
+                |tools: PathBuf| Watched::Directory(tools),
+                |tools: PathBuf| Watched::File(tools.join("a.toml")),
+            ] {
+                let home = tempfile::tempdir().unwrap();
+                let tools = home.path().join("data/tools.d");
+                let watch = Watch::over_while(&[these(tools.clone())], |looked| {
+                    // Right after it was found to be missing, and before anything above it is watched.
+                    if looked == tools {
+                        std::fs::create_dir_all(home.path().join(come)).unwrap();
+                    }
+                });
+                let watch = watch.unwrap();
+                std::fs::create_dir_all(&tools).unwrap();
+                std::fs::write(tools.join("a.toml"), "").unwrap();
+                assert!(!watch.is_quiet(), "{come}");
             }
         }
     }
