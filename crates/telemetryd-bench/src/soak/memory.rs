@@ -22,8 +22,18 @@ pub(super) struct Flatness {
     pub(super) gained: f64,
     /// Minutes of it.
     pub(super) minutes: f64,
+    /// Samples in each of its quarters.
+    pub(super) quarter: usize,
     /// The most of any life.
     pub(super) peak: f64,
+}
+
+impl Flatness {
+    /// Whether there is enough of it to be judged: a daemon that has just been started grows, and the median of one sample
+    /// is that sample. (The smoke run is too short; on a busy machine its last life may be of half a second.)
+    pub(super) fn tells(&self) -> bool {
+        self.quarter >= 3
+    }
 }
 
 /// Looks at the last life, which nobody ends.
@@ -45,6 +55,7 @@ pub(super) fn flatness(samples: &[Sample]) -> Flatness {
         slope: slope(settled) * 60.0,
         gained: fourth - second,
         minutes: (ended - begun) / 60.0,
+        quarter,
         peak: samples.iter().map(|sample| sample.resident).fold(0.0, f64::max),
     }
 }
@@ -81,5 +92,15 @@ mod tests {
         assert!((leak.slope - 1.0).abs() < 0.01 && leak.gained > 3.0, "{leak:?}");
         let saw = flatness(&samples(&|at| 20.0 + at % 10.0));
         assert!(saw.slope.abs() < 0.05 && saw.gained.abs() < 0.5, "{saw:?}");
+        assert!(leak.tells() && saw.tells());
+    }
+
+    #[test]
+    fn a_life_of_half_a_second_tells_nothing_of_a_leak() {
+        let sample = |at: f64, life, resident| Sample { at, life, resident };
+        let before = (0..40).map(|at| sample(f64::from(at), 1, 25.0));
+        let last = (0..5).map(|at| sample(40.0 + f64::from(at) / 10.0, 2, 3.0 + 5.0 * f64::from(at)));
+        let seen = flatness(&before.chain(last).collect::<Vec<_>>());
+        assert!(seen.gained > 4.0 && !seen.tells(), "{seen:?}");
     }
 }
