@@ -145,6 +145,7 @@ fn options(directory: &Path) -> Options {
             sent_max_bytes: 4 << 20,
             sent_bodies: true,
         },
+        job: false,
         probe: None,
     }
 }

@@ -17,12 +17,12 @@ use crate::writer::{Ends, Writer, load};
 ///
 /// # Errors
 ///
-/// `Busy`: another process owns it. `NewerSchema`: the file is left untouched. `Denied`: permissions, or files of
+/// `Busy`, `Passing`: another process owns it. `NewerSchema`: the file is left untouched. `Denied`: permissions, or files of
 /// another user. `DiskFull`, `Io`. A corrupt file is no error: see [`OpenReport::set_aside`].
 pub fn open(options: Options, at: Moment) -> Result<(Queue, Owner, OpenReport), QueueError> {
     let place = Place::new(&options.directory, options.boot_id, options.probe);
     place.prepare()?;
-    let lock = lock::take(&options.directory)?;
+    let lock = lock::take(&options.directory, options.job)?;
     let Opened {
         connection,
         boot,

@@ -38,6 +38,8 @@ pub struct Options {
     pub boot_id: Id,
     /// What the queue may keep.
     pub limits: Limits,
+    /// It is opened for one job and closed again: whoever is refused meanwhile may wait for that.
+    pub job: bool,
     /// Called at named points, so that tests can kill the process there. `None` outside of tests.
     pub probe: Option<fn(&'static str)>,
 }
@@ -472,6 +474,11 @@ pub enum ErrorKind {
     DiskFull,
     /// Another process owns the queue.
     Busy {
+        /// Its process id, where it wrote one.
+        pid: Option<u32>,
+    },
+    /// The same, and it will not be for long: it does one job, or has not said what it is.
+    Passing {
         /// Its process id, where it wrote one.
         pid: Option<u32>,
     },

@@ -52,7 +52,7 @@ impl From<QueueError> for Failure {
         match error.kind {
             ErrorKind::NewerSchema => Self::Config(text),
             ErrorKind::Denied => Self::Denied(text),
-            ErrorKind::Busy { .. } => {
+            ErrorKind::Busy { .. } | ErrorKind::Passing { .. } => {
                 Self::Failed(text + "\n  hint: 'telemetryctl status' shows the daemon that runs")
             }
             _ => Self::Failed(text),

@@ -9,7 +9,7 @@ mod rooms;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telemetry_queue::{OpenReport, Owner, Queue};
+use telemetry_queue::{ErrorKind, OpenReport, Owner, Queue};
 use tracing::{error, info, warn};
 
 pub use self::keep::Keep;
@@ -22,11 +22,25 @@ use crate::signals::{Listener, Signal};
 use crate::world::World;
 use crate::{background, gateway, ingest, log, notify, socket, spool, state_dir, withdrawals};
 
-/// Opens the queue: takes the lock, salvages what has to be.
+/// What the queue is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// For as long as the daemon lives.
+    Daemon,
+    /// For one job of those that need no daemon.
+    Job,
+}
+
+/// Opens the queue: takes the lock, salvages what has to be. Who holds the lock for one job (a withdrawal without a daemon
+/// is one) is waited for.
 ///
 /// # Errors
-/// When another process owns it, it is of a newer version, or the system says no.
-pub fn open_queue(world: &World, checked: &Checked) -> Result<(Queue, Owner, OpenReport), Failure> {
+/// When another daemon owns it, or anybody for too long; it is of a newer version, or the system says no.
+pub fn open_queue(
+    world: &World,
+    checked: &Checked,
+    purpose: Purpose,
+) -> Result<(Queue, Owner, OpenReport), Failure> {
     if world.moved.is_some() {
         state_dir::take(&world.places.state, world.uid)?;
     }
@@ -34,10 +48,29 @@ pub fn open_queue(world: &World, checked: &Checked) -> Result<(Queue, Owner, Ope
         directory: world.places.state.clone(),
         boot_id: world.clock.boot(),
         limits: checked.queue,
+        job: purpose == Purpose::Job,
         probe: world.probe,
     };
-    Ok(telemetry_queue::open(options, world.clock.now())?)
+    let begun = world.clock.now().boot_ms;
+    loop {
+        let now = world.clock.now();
+        match telemetry_queue::open(options.clone(), now) {
+            Err(error)
+                if matches!(error.kind, ErrorKind::Passing { .. })
+                    && now.boot_ms.saturating_sub(begun) < JOB_MS =>
+            {
+                std::thread::park_timeout(LOOK_AGAIN);
+            }
+            opened => return Ok(opened?),
+        }
+    }
 }
+
+/// A job that holds the queue is waited for at most so long, milliseconds: it erases, or exports, what the queue has.
+const JOB_MS: u64 = 5_000;
+
+/// How often it is looked whether it has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The tools that have rows or books, by uid.
 ///
@@ -69,7 +102,7 @@ pub fn run(world: World) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::Failed(format!("cannot start the runtime: {e}")))?;
-    let (queue, owner, report) = open_queue(&world, &loaded.checked)?;
+    let (queue, owner, report) = open_queue(&world, &loaded.checked, Purpose::Daemon)?;
     let log_file = in_background.then(|| world.places.state.join("telemetryd.log"));
     let level = log::begin(&loaded.checked.daemon.log, log_file.as_deref())
         .map_err(|e| Failure::Failed(format!("cannot open the log: {e}")))?;

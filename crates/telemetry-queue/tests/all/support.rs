@@ -51,6 +51,7 @@ pub(crate) fn options(directory: &Path) -> Options {
         directory: directory.to_owned(),
         boot_id: BOOT,
         limits: limits(),
+        job: false,
         probe: None,
     }
 }

@@ -46,6 +46,7 @@ impl Way {
             directory: places.state.clone(),
             boot_id: clock.boot(),
             limits: checked.queue,
+            job: false,
             probe,
         };
         let (queue, owner, _) = telemetry_queue::open(options, clock.now()).unwrap();

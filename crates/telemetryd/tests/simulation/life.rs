@@ -66,6 +66,7 @@ impl Estate {
             directory: world.places.state.clone(),
             boot_id: self.laptop.boot(),
             limits: loaded.checked.queue,
+            job: false,
             probe: world.probe,
         };
         let (queue, owner, report) = telemetry_queue::open(options, self.laptop.now())

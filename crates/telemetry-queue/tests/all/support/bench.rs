@@ -25,7 +25,9 @@ impl Bench {
     pub(crate) fn open(options: &Options, at: Moment) -> Result<Self, QueueError> {
         for _ in 0..10_000 {
             match Self::open_at_once(options, at) {
-                Err(error) if matches!(error.kind, ErrorKind::Busy { .. }) => std::thread::yield_now(),
+                Err(error) if matches!(error.kind, ErrorKind::Busy { .. } | ErrorKind::Passing { .. }) => {
+                    std::thread::yield_now()
+                }
                 result => return result,
             }
         }
