@@ -110,7 +110,7 @@ fn show(world: &World, as_json: bool) -> Result<(), Failure> {
 /// Takes the lock, applies consent to rows and identities, and leaves (CONSENT.md, "The admin's switch").
 async fn purge(world: &World) -> Result<(), Failure> {
     let loaded = world.load()?;
-    let (queue, owner, _) = open_queue(world, &loaded.checked, Purpose::Job)?;
+    let (queue, owner, _) = open_queue(world, &loaded.checked, Purpose::Job, || true)?;
     let known = known_tools(&queue).await?;
     let consent = Consent::open(
         world.places.clone(),
@@ -133,7 +133,7 @@ async fn purge(world: &World) -> Result<(), Failure> {
 /// Everything that is queued or parked, one JSON object a line.
 async fn export(world: &World, file: &Path) -> Result<(), Failure> {
     let loaded = world.load()?;
-    let (queue, owner, _) = open_queue(world, &loaded.checked, Purpose::Job)?;
+    let (queue, owner, _) = open_queue(world, &loaded.checked, Purpose::Job, || true)?;
     let failed = |e: io::Error| Failure::Failed(format!("cannot write {}: {e}", file.display()));
     let out: Box<dyn Write> = if file == Path::new("-") {
         Box::new(io::stdout().lock())

@@ -5,12 +5,15 @@ use std::process::ExitCode;
 use clap::Parser;
 use telemetryd::cli::Flags;
 use telemetryd::failure::{self, Failure};
+use telemetryd::signals::Early;
 use telemetryd::world::World;
 use telemetryd::{background, jobs, run};
 
 fn main() -> ExitCode {
+    // Before anything that takes time.
+    let early = Early::hear();
     let flags = Flags::parse();
-    match story(&flags) {
+    match story(&flags, early) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure::tell(&failure);
@@ -19,7 +22,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn story(flags: &Flags) -> Result<(), Failure> {
+fn story(flags: &Flags, early: std::io::Result<Early>) -> Result<(), Failure> {
+    let early = early.map_err(|e| Failure::Failed(format!("cannot take signals over: {e}")))?;
     let world = World::of_this_process(flags)?;
     if jobs::run_if_asked(flags, &world)? {
         return Ok(());
@@ -27,5 +31,5 @@ fn story(flags: &Flags) -> Result<(), Failure> {
     if flags.background {
         return background::start(&world);
     }
-    run::run(world)
+    run::run(world, early)
 }

@@ -18,7 +18,7 @@ use crate::config::{Checked, Loaded};
 use crate::consent::Known;
 use crate::failure::Failure;
 use crate::phase::{Phase, reached};
-use crate::signals::{Listener, Signal};
+use crate::signals::{Early, Listener, Signal};
 use crate::world::World;
 use crate::{background, gateway, ingest, log, notify, socket, spool, state_dir, withdrawals};
 
@@ -32,7 +32,7 @@ pub enum Purpose {
 }
 
 /// Opens the queue: takes the lock, salvages what has to be. Who holds the lock for one job (a withdrawal without a daemon
-/// is one) is waited for.
+/// is one) is waited for, for as long as this process `goes_on`.
 ///
 /// # Errors
 /// When another daemon owns it, or anybody for too long; it is of a newer version, or the system says no.
@@ -40,6 +40,7 @@ pub fn open_queue(
     world: &World,
     checked: &Checked,
     purpose: Purpose,
+    goes_on: impl Fn() -> bool,
 ) -> Result<(Queue, Owner, OpenReport), Failure> {
     if world.moved.is_some() {
         state_dir::take(&world.places.state, world.uid)?;
@@ -57,6 +58,7 @@ pub fn open_queue(
         match telemetry_queue::open(options.clone(), now) {
             Err(error)
                 if matches!(error.kind, ErrorKind::Passing { .. })
+                    && goes_on()
                     && now.boot_ms.saturating_sub(begun) < JOB_MS =>
             {
                 std::thread::park_timeout(LOOK_AGAIN);
@@ -91,7 +93,9 @@ pub async fn known_tools(queue: &Queue) -> Result<Known, Failure> {
 ///
 /// # Errors
 /// Why it could not start.
-pub fn run(world: World) -> Result<(), Failure> {
+pub fn run(world: World, mut early: Early) -> Result<(), Failure> {
+    let unheard = |e| Failure::Failed(format!("cannot take signals over: {e}"));
+    early.hear_the_end().map_err(unheard)?;
     let loaded = world.load()?;
     let in_background = background::is_child();
     if in_background {
@@ -102,12 +106,17 @@ pub fn run(world: World) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::Failed(format!("cannot start the runtime: {e}")))?;
-    let (queue, owner, report) = open_queue(&world, &loaded.checked, Purpose::Daemon)?;
+    let opened = open_queue(&world, &loaded.checked, Purpose::Daemon, || !early.has_to_end());
+    let (queue, owner, report) = match opened {
+        // Nothing was begun.
+        Err(_) if early.has_to_end() => return Ok(()),
+        opened => opened?,
+    };
     let log_file = in_background.then(|| world.places.state.join("telemetryd.log"));
     let level = log::begin(&loaded.checked.daemon.log, log_file.as_deref())
         .map_err(|e| Failure::Failed(format!("cannot open the log: {e}")))?;
     say_opened(&report, world.moved.as_deref());
-    let ended = runtime.block_on(live(world, loaded, queue, &level, in_background));
+    let ended = runtime.block_on(live(world, loaded, queue, &level, in_background, early));
     // Look-ups that hang in the resolver have threads of their own; they are not waited for.
     runtime.shutdown_background();
     owner.close()?;
@@ -141,9 +150,10 @@ async fn live(
     queue: Queue,
     level: &log::Level,
     in_background: bool,
+    early: Early,
 ) -> Result<(), Failure> {
     let mut signals =
-        Listener::new().map_err(|e| Failure::Failed(format!("cannot take signals over: {e}")))?;
+        Listener::new(early).map_err(|e| Failure::Failed(format!("cannot take signals over: {e}")))?;
     let rooms = Rooms::new(&world, loaded, queue).await?;
     let (listener, bound) = socket::open(
         world.inherited.take(),

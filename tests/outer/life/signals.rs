@@ -1,11 +1,15 @@
 //! TERM, INT, HUP, USR1, `stop`, and ways to end by itself.
 
+#[cfg(target_os = "linux")]
+use std::fs::File;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
 use telemetry_testkit::sink::{Script, Step};
 use telemetry_testkit::{Collector, DEADLINE, Daemon, Deadline, Heard, eventually};
+#[cfg(target_os = "linux")]
+use telemetry_testkit::{Home, Running, Tool};
 
 use crate::stage::{SOON, Stage, TOLD, TOOL, ask, destination, event, home, id, queue, status, waiting};
 
@@ -158,6 +162,84 @@ fn a_hup_reads_manifests_again() {
     stage.daemon.restart();
     assert_eq!(late(&stage), "declined");
     stage.queue([event(1)]);
+}
+
+/// Holds a home's queue, so that whoever wants it is in the middle of its start for as long as the test likes.
+#[cfg(target_os = "linux")]
+struct Held {
+    home: Home,
+    _lock: File,
+}
+
+#[cfg(target_os = "linux")]
+impl Held {
+    fn of(home: &Home) -> Self {
+        let lock = File::create(home.state_dir().join("queue.lock")).unwrap();
+        lock.lock().unwrap();
+        Self {
+            home: home.clone(),
+            _lock: lock,
+        }
+    }
+
+    /// Waits until that process has found the lock.
+    fn is_met_by(&self, process: &Running) {
+        let lock = self.home.state_dir().join("queue.lock");
+        let opened = format!("/proc/{}/fd", process.pid());
+        eventually("it has found the lock", DEADLINE, || {
+            let mut opened = std::fs::read_dir(&opened).ok()?.flatten();
+            opened.find(|one| std::fs::read_link(one.path()).is_ok_and(|to| to == lock))
+        });
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hup_in_the_middle_of_the_start_is_a_reload_after_it() {
+    let home = home();
+    home.write_config(&destination("http://127.0.0.1:9/", TOLD));
+    let held = Held::of(&home);
+    let mut daemon = Daemon::builder(&home).spawn();
+    held.is_met_by(&daemon);
+    daemon.signal(Signal::USR1);
+    daemon.signal(Signal::HUP);
+    drop(held);
+    eventually("it has reloaded", DEADLINE, || {
+        if let Some(ended) = daemon.exited() {
+            panic!("{ended:?}");
+        }
+        daemon.stderr().contains("reloaded").then_some(())
+    });
+    assert!(Tool::try_connect(&home.socket()).is_ok());
+    daemon.signal(Signal::TERM);
+    daemon.wait(DEADLINE).expect_code(0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hup_does_not_end_a_job() {
+    let home = home();
+    let held = Held::of(&home);
+    let mut job = Daemon::builder(&home).arg("--purge").spawn();
+    held.is_met_by(&job);
+    job.signal(Signal::HUP);
+    drop(held);
+    job.wait(DEADLINE).expect_code(0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_term_in_the_middle_of_the_start_ends_it_well() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let home = home();
+        let held = Held::of(&home);
+        let mut daemon = Daemon::builder(&home).spawn();
+        held.is_met_by(&daemon);
+        daemon.signal(signal);
+        let exit = daemon.wait(DEADLINE).expect_code(0);
+        assert!(exit.stderr.is_empty(), "{}", exit.stderr);
+        assert!(!home.socket().exists());
+    }
 }
 
 #[test]
