@@ -3,7 +3,7 @@
 //! On a full disk new events are refused, and delivery goes on: but a claim and a settlement write, too, and what
 //! the WAL holds already needs its place in the main file before the WAL can be begun anew. So before events are
 //! taken, as much room as the WAL may need is set aside in a file of its own; when the disk is full that file is
-//! given back, and until it can be made again no event is taken.
+//! given back, in small steps (others take at once what is free), and until it can be made again no event is taken.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -19,13 +19,16 @@ const NAME: &str = "queue.reserve";
 /// It is at most this long when nothing is going on, and grows in quarters of it.
 pub(crate) const STEP: u64 = 1024 * 1024;
 
+/// After the disk was full, so much more has to be there than what is left, for it to count as having room: or it would
+/// because some of the reserve was given back.
+const MORE: u64 = STEP / 16;
+
 /// The room that is kept.
 #[derive(Debug)]
 pub(crate) struct Reserve {
     path: PathBuf,
     held: u64,
-    /// After the disk was full: what has to be free again, lest it counts as having room because the reserve was
-    /// given back.
+    /// After the disk was full: what has to be kept again before there is room.
     owed: u64,
     /// The file system cannot set room aside.
     unsupported: bool,
@@ -58,10 +61,10 @@ impl Reserve {
     ///
     /// There is no such room; what was kept before still is.
     pub(crate) fn ensure(&mut self, bytes: u64) -> io::Result<()> {
-        if self.unsupported || bytes <= self.held {
+        if self.unsupported || bytes.max(self.owed) <= self.held {
             return Ok(());
         }
-        let bytes = bytes.max(self.owed).next_multiple_of(STEP / 4);
+        let bytes = bytes.next_multiple_of(STEP / 4).max(self.owed);
         let file = self.open()?;
         match fallocate(&file, FallocateFlags::empty(), self.held, bytes - self.held) {
             Ok(()) => {
@@ -110,10 +113,16 @@ impl Reserve {
         }
     }
 
-    /// Gives everything back; whether there was something.
+    /// Gives a step of it back; whether there was something.
     pub(crate) fn release(&mut self) -> bool {
-        let held = std::mem::take(&mut self.held);
-        self.owed = self.owed.max(held + STEP / 4);
+        let held = self.held;
+        self.owed = self.owed.max(held + MORE);
+        let rest = held.saturating_sub(STEP / 4);
+        if rest > 0 && self.open().and_then(|file| file.set_len(rest)).is_ok() {
+            self.held = rest;
+            return true;
+        }
+        self.held = 0;
         fs::remove_file(&self.path).is_ok() && held > 0
     }
 
@@ -131,7 +140,7 @@ impl Reserve {
     fn owe(&mut self, at_most: u64) {
         let free = self.path.parent().and_then(|directory| statvfs(directory).ok());
         let free = free.map_or(u64::MAX, |system| system.f_bavail.saturating_mul(system.f_frsize));
-        self.owed = at_most.min(free.saturating_add(STEP / 4));
+        self.owed = at_most.min(free.saturating_add(self.held + MORE));
     }
 
     fn open(&self) -> io::Result<File> {
@@ -166,8 +175,10 @@ mod tests {
         assert_eq!(reserve.held, 3 * STEP);
         reserve.shrink(1);
         assert_eq!(length(), STEP);
-        assert!(reserve.release());
+        for left in (0..4).rev() {
+            assert!(reserve.release());
+            assert_eq!(length(), left * STEP / 4);
+        }
         assert!(!reserve.release());
-        assert_eq!(length(), 0);
     }
 }

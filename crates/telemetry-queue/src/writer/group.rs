@@ -152,7 +152,9 @@ impl Writer {
         };
         match classify(&error) {
             Class::Corrupt => self.recover(&error.to_string()),
-            Class::Full => self.relieve(),
+            Class::Full => {
+                self.relieve();
+            }
             Class::Denied | Class::Other => {}
         }
         if self.broken {
@@ -178,7 +180,7 @@ impl Writer {
     }
 
     /// A quota that is used up is a full disk.
-    fn unmask(&mut self, error: rusqlite::Error) -> rusqlite::Error {
+    pub(super) fn unmask(&mut self, error: rusqlite::Error) -> rusqlite::Error {
         let writing = error
             .sqlite_error()
             .is_some_and(|code| code.extended_code == ffi::SQLITE_IOERR_WRITE);
@@ -229,7 +231,11 @@ impl Writer {
 
     fn alone(&mut self, job: Job) {
         let jobs = [job];
-        let result = self.attempt(&jobs);
+        let mut result = self.attempt(&jobs);
+        // The room that is kept is for what makes room.
+        if !jobs[0].is_append() {
+            result = self.with_relief(result, |writer| writer.attempt(&jobs));
+        }
         let [job] = jobs;
         match result {
             Ok(done) => self.succeed(vec![job], done),

@@ -9,6 +9,10 @@ use crate::error::{Class, classify};
 use crate::file::{PAGE, checkpoint};
 use crate::store::evict::{wal_limit, wal_size};
 
+/// While the disk is full, the WAL is brought into the file at this size (16 pages): it takes no more of the room that is
+/// left, which the file may have to grow by.
+const WAL_ON_A_FULL_DISK: u64 = 16 * PAGE as u64;
+
 thread_local! {
     /// Pages in the WAL after this thread's last commit.
     static WAL_PAGES: Cell<u64> = const { Cell::new(0) };
@@ -91,7 +95,10 @@ impl Writer {
 
     /// Brings the WAL into the file when it has grown; after the answers, so that none waits for it.
     pub(super) fn checkpoint_when_due(&mut self) {
-        let limit = wal_limit(self.store.limits.max_bytes);
+        let limit = match self.disk_full {
+            true => WAL_ON_A_FULL_DISK,
+            false => wal_limit(self.store.limits.max_bytes),
+        };
         if Self::wal_bytes() < limit || self.broken {
             return;
         }
@@ -110,33 +117,44 @@ impl Writer {
         self.wal_is_stuck = stuck;
     }
 
-    /// Tries once more where the disk was full and room could be made.
+    /// Tries again where the disk was full, as long as room can be made.
     pub(super) fn with_relief<T>(
         &mut self,
-        result: rusqlite::Result<T>,
-        again: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+        mut result: rusqlite::Result<T>,
+        mut again: impl FnMut(&mut Self) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        match result {
-            Err(error) if classify(&error) == Class::Full => {
-                self.relieve();
-                again(self)
+        let mut given = true;
+        while given && let Err(error) = result {
+            let error = self.unmask(error);
+            if classify(&error) != Class::Full {
+                return Err(error);
             }
-            result => result,
+            given = self.relieve();
+            result = again(self);
         }
+        result
     }
 
-    /// Makes room on a full disk for what must go on: gives the reserve back, and brings the WAL into the file, so
-    /// that it can be begun anew.
-    pub(super) fn relieve(&mut self) {
-        self.reserve.release();
-        self.bring_wal_in();
+    /// Makes room on a full disk for what must go on: gives back of the reserve what it takes to bring the WAL into the
+    /// file, so that it can be begun anew. Whether there was something to give.
+    pub(super) fn relieve(&mut self) -> bool {
+        let given = self.reserve.release();
+        let mut more = given;
+        while !self.bring_wal_in() && more {
+            more = self.reserve.release();
+        }
         self.reserve.owe_what_is_left();
+        given
     }
 
-    /// Brings the WAL into the file as far as the disk has room.
-    pub(super) fn bring_wal_in(&mut self) {
-        if let Err(error) = self.checkpoint("PASSIVE") {
-            tracing::debug!(error = %error, "cannot bring the WAL into the file on a full disk");
+    /// Brings the WAL into the file as far as the disk has room; whether all of it came.
+    pub(super) fn bring_wal_in(&mut self) -> bool {
+        match self.checkpoint("PASSIVE") {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::debug!(error = %error, "cannot bring the WAL into the file on a full disk");
+                false
+            }
         }
     }
 }

@@ -8,20 +8,26 @@ use telemetry_queue::{Appended, ErrorKind};
 
 use super::owner::skip;
 use super::unshare;
-use crate::support::{Bench, after, assert_balanced, at_most, delivered, events, lane, options, scratch};
+use crate::support::{
+    Bench, Random, after, assert_balanced, at_most, bisect, delivered, events, lane, options, scratch, split,
+};
 
-/// Runs one of the tests below on a file system of its own, 6 MiB large.
-fn on_a_small_disk(child: &str) {
+/// Tools whose events share a disk: each has pages of its own.
+const TOOLS: u64 = 40;
+
+/// Runs one of the tests below on a file system of its own, so many MiB large.
+fn on_a_disk_of(mib: u32, child: &str) {
     let Some(mut command) = unshare() else {
         return skip("no private mount namespace can be made here");
     };
     let mount = scratch();
-    let script = "mount -t tmpfs -o size=6m,mode=700 tmpfs \"$1\" && exec \"$2\" \"$3\" --exact --nocapture";
+    let script = "mount -t tmpfs -o size=$4m,mode=700 tmpfs \"$1\" && exec \"$2\" \"$3\" --exact --nocapture";
     let output = command
         .args(["sh", "-c", script, "sh"])
         .arg(mount.path())
         .arg(std::env::current_exe().unwrap())
         .arg(child)
+        .arg(mib.to_string())
         .env("TELEMETRYD_FULL_DISK", mount.path())
         .output()
         .unwrap();
@@ -52,12 +58,91 @@ fn fill(directory: &Path) {
 
 #[test]
 fn a_full_disk_refuses_new_events_keeps_the_old_ones_and_recovers_by_itself() {
-    on_a_small_disk("faults::disk::child");
+    on_a_disk_of(6, "faults::disk::child");
 }
 
 #[test]
 fn a_file_that_is_corrupt_on_a_full_disk_is_salvaged_when_there_is_room() {
-    on_a_small_disk("faults::disk::corrupt_child");
+    on_a_disk_of(6, "faults::disk::corrupt_child");
+}
+
+#[test]
+fn all_is_delivered_while_others_take_whatever_room_a_full_disk_has() {
+    on_a_disk_of(12, "faults::disk::greedy_child");
+}
+
+#[test]
+fn a_disk_that_events_alone_have_filled_takes_events_again_when_all_are_delivered() {
+    on_a_disk_of(8, "faults::disk::drained_child");
+}
+
+/// Events of many tools, until the disk is full; how many.
+fn until_it_is_full(bench: &Bench) -> u64 {
+    let names: Vec<String> = (0..TOOLS).map(|tool| format!("t{tool}")).collect();
+    let lanes: Vec<_> = names.iter().map(|name| lane(1, "a", name)).collect();
+    let mut accepted = 0;
+    for turn in 0..10_000 {
+        for (at, lane) in lanes.iter().enumerate() {
+            let first = turn * 1_000 + 10 * at as u64;
+            match bench.append(events(lane, first..first + 10, 500, after(turn))) {
+                Ok(answers) => accepted += answers.len() as u64,
+                Err(error) => {
+                    assert_eq!(error.kind, ErrorKind::DiskFull, "{error:?}");
+                    return accepted;
+                }
+            }
+        }
+    }
+    panic!("so small a disk holds no four million events");
+}
+
+/// New events are taken; the first time the room for them may have to be found.
+fn takes_events(bench: &Bench, turn: u64) {
+    let late = || events(&lane(1, "a", "late"), 90_000_000..90_000_010, 500, after(turn));
+    let answers = bench.append(late()).or_else(|_| bench.append(late()));
+    assert_eq!(answers.unwrap(), [Appended::Queued; 10]);
+}
+
+/// Not a test of its own: see above.
+#[test]
+fn greedy_child() {
+    let Some(directory) = std::env::var_os("TELEMETRYD_FULL_DISK").map(PathBuf::from) else {
+        return;
+    };
+    let bench = Bench::start(&directory.join("state"));
+    let accepted = until_it_is_full(&bench);
+    assert_eq!(bench.total().queued, accepted);
+    let mut random = Random::new(1);
+    while let Some(claimed) = bench.claim("a", at_most(1 + random.below(30) as u32), after(20_000)) {
+        fill(&directory);
+        let outcome = match random.below(4) {
+            0 => bisect(400),
+            1 => split(),
+            _ => delivered(),
+        };
+        bench.settle(claimed.id, outcome, after(20_000));
+        fill(&directory);
+    }
+    assert_eq!(bench.total().delivered + bench.total().parked, accepted);
+    assert_balanced(&bench);
+    std::fs::remove_file(directory.join("other")).unwrap();
+    takes_events(&bench, 30_000);
+    bench.close();
+    println!("the disk was full and is not any more");
+}
+
+/// Not a test of its own: see above.
+#[test]
+fn drained_child() {
+    let Some(directory) = std::env::var_os("TELEMETRYD_FULL_DISK").map(PathBuf::from) else {
+        return;
+    };
+    let bench = Bench::start(&directory.join("state"));
+    let accepted = until_it_is_full(&bench);
+    assert_eq!(bench.deliver_all("a", after(20_000)), accepted);
+    takes_events(&bench, 20_001);
+    bench.close();
+    println!("the disk was full and is not any more");
 }
 
 /// Not a test of its own: see above.
