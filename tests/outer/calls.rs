@@ -3,11 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
-use telemetry_testkit::{Collector, Daemon};
+use telemetry_testkit::{Authority, Collector, DEADLINE, Daemon, Flaw, Home, eventually};
 
 use crate::stage::{SOON, TOLD, TOOL, ask, destination, event, home, id, queue};
 use crate::system::{ANN, ROOT, builder, connect_as, machine};
@@ -75,16 +78,40 @@ fn called(trace: &str) -> BTreeSet<String> {
     trace.lines().filter_map(name).collect()
 }
 
-#[test]
-fn every_system_call_of_a_life_is_one_that_the_unit_lets_through() {
-    let Some(home) = machine() else {
-        return;
-    };
+/// A home for the machine's daemon, and the calls that its unit lets through; `None`: not here.
+fn furnished() -> Option<(Home, BTreeSet<String>)> {
+    let home = machine()?;
     let Some(allowed) = allowed() else {
         crate::stage::skipped("systemd-analyze is needed");
-        return;
+        return None;
     };
     assert!(allowed.contains("openat") && !allowed.contains("chown") && !allowed.contains("mount"));
+    Some((home, allowed))
+}
+
+/// Nothing was called but these, and that something was seen.
+#[track_caller]
+fn within(trace: &str, allowed: &BTreeSet<String>) {
+    let called = called(trace);
+    assert!(
+        called.contains("execve") && called.contains("pwrite64"),
+        "{called:?}"
+    );
+    // SQLite gives a file that root makes to whom the database belongs (`robustFchown`), and asks so of root alone; the
+    // unit's daemon is `telemetryd`.
+    let as_root = "fchown";
+    let outside: Vec<&String> = called
+        .iter()
+        .filter(|call| !allowed.contains(*call) && *call != as_root)
+        .collect();
+    assert!(outside.is_empty(), "the unit forbids {outside:?}");
+}
+
+#[test]
+fn every_system_call_of_a_life_is_one_that_the_unit_lets_through() {
+    let Some((home, allowed)) = furnished() else {
+        return;
+    };
     let endpoint = Collector::builder()
         .expect_tool(TOOL)
         .expect_undecodable() // the probe's HEAD
@@ -112,19 +139,59 @@ fn every_system_call_of_a_life_is_one_that_the_unit_lets_through() {
         assert_eq!(root.ask(&json!({"op": "stop"}))["ok"], true);
     });
     let Some(trace) = trace else { return };
-    let called = called(&trace);
-    assert!(
-        called.contains("execve") && called.contains("fdatasync"),
-        "{called:?}"
-    );
-    // SQLite gives a file that root makes to whom the database belongs (`robustFchown`), and asks so of root alone; the
-    // unit's daemon is `telemetryd`.
-    let as_root = "fchown";
-    let outside: Vec<&String> = called
-        .iter()
-        .filter(|call| !allowed.contains(*call) && *call != as_root)
-        .collect();
-    assert!(outside.is_empty(), "the unit forbids {outside:?}");
+    within(&trace, &allowed);
+}
+
+#[test]
+fn nor_does_the_unit_forbid_a_call_of_a_life_with_a_damaged_queue_a_gateway_names_and_tls() {
+    let Some((home, allowed)) = furnished() else {
+        return;
+    };
+    let authority = Authority::new();
+    let endpoint = Collector::builder()
+        .tls(authority.server(Flaw::None).tls())
+        .expect_tool(TOOL)
+        .expect_duplicates() // what is salvaged may have been delivered
+        .start();
+    let tls = format!("tls = {{ ca_file = \"{}\" }}\n", authority.ca_file().display());
+    let config = |when: &str| destination(&endpoint.url_by_name(), &format!("{when}{tls}"));
+    // An event of an earlier life, in a file that is damaged since.
+    let mut daemon = builder(&home, &config(TOLD)).start();
+    let mut tool = connect_as(&home.socket(), ANN);
+    assert_eq!(tool.ask(&event(1))["status"], "queued");
+    daemon.kill9();
+    drop(daemon);
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(home.state_dir().join("queue.db"));
+    file.unwrap().write_all_at(&[0x55; 4096], 0).unwrap();
+    let gateway = home.runtime_dir().join("gateway.sock");
+    let config = config(SOON);
+    let config = format!("{config}[gateway]\nlisten = \"{}\"\n", gateway.display());
+    let trace = crate::traced::traced(&home, builder(&home, &config), "all", |daemon| {
+        let mut http = eventually("the gateway listens", DEADLINE, || {
+            UnixStream::connect(&gateway).ok()
+        });
+        let body = r#"{"event":"e","userId":"u"}"#;
+        let head = "POST /t/demo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+        write!(http, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        http.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        endpoint.wait_for_events(2);
+        // A socket that is deleted comes back.
+        fs::remove_file(home.socket()).unwrap();
+        eventually("the socket is back", DEADLINE, || {
+            home.socket().exists().then_some(())
+        });
+        assert!(daemon.log().contains("salvaged=1"), "{}", daemon.log());
+        let mut root = connect_as(&home.socket(), ROOT);
+        let purge = json!({"op": "queue", "action": "purge", "all_users": true});
+        assert_eq!(root.ask(&purge)["ok"], true);
+        assert_eq!(root.ask(&json!({"op": "stop"}))["ok"], true);
+    });
+    let Some(trace) = trace else { return };
+    within(&trace, &allowed);
 }
 
 #[test]
