@@ -170,6 +170,7 @@ async fn live(
         queue,
         consent,
         identity,
+        withdrawn,
         ender,
         mut phase,
         flushers,
@@ -196,6 +197,7 @@ async fn live(
     let mut gateway = tokio::spawn(gateway);
     let mut listening = tokio::spawn(ingest::run(listener, listeners, connections));
     let withdrawing = tokio::spawn(withdrawals::each(
+        withdrawn,
         queue.clone(),
         Arc::clone(&consent),
         identity,

@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::known_tools;
 use crate::config::{self, Checked, Loaded, Mode};
-use crate::consent::Consent;
+use crate::consent::{Consent, Policies};
 use crate::control::tail::Tail;
 use crate::control::{ReloadRequest, Service};
 use crate::counters::Counters;
@@ -26,6 +26,8 @@ pub struct Rooms {
     pub queue: Queue,
     pub consent: Arc<Consent>,
     pub identity: Arc<Identity>,
+    /// Tells of every change of consent since this erased what was withdrawn before.
+    pub withdrawn: watch::Receiver<Arc<Policies>>,
     pub ender: Ender,
     pub phase: PhaseReader,
     pub flushers: Flush,
@@ -58,6 +60,8 @@ impl Rooms {
             &known,
             Arc::clone(&world.clock),
         ));
+        // Before the purge: what is withdrawn between it and the first look of whoever erases from then on is not missed.
+        let withdrawn = consent.changes();
         let purged = crate::control::purge_withdrawn_at_start(&queue, &consent, world.clock.now()).await?;
         if purged.queued + purged.parked > 0 {
             info!(
@@ -136,6 +140,7 @@ impl Rooms {
             queue,
             consent,
             identity,
+            withdrawn,
             ender,
             phase,
             flushers,

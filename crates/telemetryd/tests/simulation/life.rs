@@ -79,6 +79,7 @@ impl Estate {
         let Rooms {
             consent,
             identity,
+            withdrawn,
             ender,
             flushers,
             flush,
@@ -93,6 +94,7 @@ impl Estate {
         flush.arranged().await;
         let clock = Arc::clone(&world.clock);
         tasks.spawn(withdrawals::each(
+            withdrawn,
             queue.clone(),
             Arc::clone(&consent),
             identity,
