@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use telemetry_queue::{Filter, PurgeReason};
+use telemetry_queue::{Filter, Outcome, PurgeReason, Purged};
 
 use super::file;
 use crate::support::{
-    Bench, START, after, assert_balanced, at_most, bisect, delivered, events, id, lane, options, payload,
-    push, scratch,
+    Bench, Random, START, after, assert_balanced, at_most, bisect, delivered, events, id, lane, options,
+    payload, push, scratch,
 };
 
 /// Whether the bytes are anywhere in any file of the directory.
@@ -417,4 +417,42 @@ fn a_withdrawal_erases_what_was_delivered_from_the_wal_too_where_the_log_keeps_n
     bench.purge(Filter::default(), PurgeReason::Consent, after(20));
     assert_eq!(anywhere(directory.path(), secret), Vec::<String>::new());
     assert_balanced(&bench);
+}
+
+#[test]
+fn a_withdrawal_after_a_start_leaves_no_byte_of_what_had_expired_before() {
+    for seed in 1..=8 {
+        let directory = scratch();
+        let mut options = options(directory.path());
+        options.limits.max_age_ms = 1000;
+        let bench = Bench::open(&options, START).unwrap();
+        let tools = ["young", "old"].map(|tool| lane(1, "a", tool));
+        let mut random = Random::new(seed);
+        // One tool's are old, another's among them are not.
+        for turn in 0..60 {
+            for (lane, at) in [(&tools[1], after(turn)), (&tools[0], after(900 + turn))] {
+                let mut append = events(lane, [], 300, at);
+                for number in 0..=random.below(15) {
+                    let mut body = format!("{}-waits", lane.tool).into_bytes();
+                    body.resize(200 + random.below(300) as usize, b'.');
+                    push(&mut append, lane, id(at.boot_ms * 100 + number), &body);
+                }
+                bench.append(append).unwrap();
+            }
+        }
+        let claimed = bench.claim("a", at_most(10), after(1500)).unwrap();
+        bench.settle(claimed.id, Outcome::Release, after(1500));
+        bench.close();
+        let bench = Bench::open(&options, after(1600)).unwrap();
+        assert!(!bench.report.unclean);
+        let filter = Filter {
+            tool: Some("old".into()),
+            ..Filter::default()
+        };
+        let purged = bench.purge(filter, PurgeReason::Consent, after(1601));
+        assert_eq!(purged, Purged::default(), "they had expired");
+        let left = anywhere(directory.path(), b"old-waits");
+        assert_eq!(left, Vec::<String>::new(), "seed {seed}");
+        assert!(!anywhere(directory.path(), b"young-waits").is_empty());
+    }
 }
