@@ -495,7 +495,7 @@ pub enum ErrorKind {
 /// What opening found and did.
 #[derive(Clone, Debug, Default)]
 pub struct OpenReport {
-    /// The last owner did not close the queue.
+    /// The last owner did not close the queue, or had not come to the end of checking it.
     pub unclean: bool,
     /// A corrupt file was moved aside here.
     pub set_aside: Option<PathBuf>,

@@ -207,9 +207,10 @@ impl Writer {
         }
     }
 
-    /// Marks the file as closed, with everything in it; not one that was to be checked and never was: the next owner does.
+    /// Marks the file as closed, with everything in it; not one whose check has not come to its end: the next owner
+    /// checks it.
     fn close(mut self) -> Result<(), QueueError> {
-        let owed = self.integrity.is_owed();
+        let owed = self.integrity.is_pending();
         self.integrity.stop();
         if self.broken {
             return Ok(());

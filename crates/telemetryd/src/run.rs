@@ -131,7 +131,9 @@ pub fn run(world: World, mut early: Early) -> Result<(), Failure> {
 
 fn say_opened(report: &OpenReport, moved: Option<&str>) {
     if report.unclean {
-        info!("the last daemon did not close the queue; it is being checked in the background");
+        info!(
+            "the queue is being checked in the background: the last daemon did not close it, or did not come to the end of that"
+        );
     }
     if let Some(path) = &report.set_aside {
         error!(set_aside = %path.display(), salvaged = report.salvaged, lost = report.lost, "the queue was corrupt");
