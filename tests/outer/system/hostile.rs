@@ -122,6 +122,27 @@ fn whatever_one_user_does_every_event_of_another_is_taken_and_nothing_stays_behi
 }
 
 #[test]
+fn a_gigabyte_without_a_line_feed_is_one_line_too_large_and_is_kept_nowhere() {
+    let Some(machine) = Machine::start(TOLD, "") else {
+        return;
+    };
+    let mut tool = machine.connect(ANN);
+    let mut stream = tool.stream().try_clone().unwrap();
+    let piece = vec![b'{'; 1 << 20];
+    for at in 0..1024 {
+        stream.write_all(&piece).unwrap();
+        if at % 64 == 0 {
+            assert_eq!(machine.ask(BEN, &event(at / 64))["status"], "queued");
+        }
+    }
+    stream.write_all(b"\n").unwrap();
+    assert_eq!(tool.answer()["error"], "too_large");
+    assert_eq!(tool.ask(&event(1))["status"], "queued", "the connection goes on");
+    let peak = peak_kib(&machine.daemon);
+    assert!(peak < MEMORY, "{peak} KiB at most");
+}
+
+#[test]
 fn an_id_that_one_user_has_used_is_anothers_to_use_as_well() {
     let Some(machine) = Machine::start(TOLD, "") else {
         return;
