@@ -31,16 +31,17 @@ const WARM: Duration = Duration::from_secs(1);
 type Flood = (&'static str, &'static str);
 
 /// Sends for one tool, over its rate at once; for as many as the queue takes of a user; the largest lines that are taken;
-/// asks questions; purges what it has sent; writes a byte at a time; never reads; writes without end and without a
+/// asks questions; purges what it has sent; writes a byte at a time, slowly and without a pause; never reads; writes without end and without a
 /// newline; JSON as deep as a line is long; the quiet user's ids, before and after that one used them; connects and
 /// goes at once; and connects for each event.
-const FLOODS: [Flood; 12] = [
+const FLOODS: [Flood; 13] = [
     ("one", "a flood of one tool"),
     ("many", "a flood of 64 tools"),
     ("large", "a flood of 64 KiB lines"),
     ("asking", "a flood of questions"),
     ("purging", "a flood that is purged"),
-    ("slow", "lines, a byte at a time"),
+    ("slow", "lines, a byte every 5 ms"),
+    ("bytes", "lines, a byte at a time without a pause"),
     ("deaf", "questions whose answers are not read"),
     ("endless", "lines that never end"),
     ("deep", "JSON of 60,000 levels"),
@@ -91,25 +92,29 @@ fn beside(bench: &Bench, report: &mut Report, settings: &Settings, floods: &[Flo
     let mut quiet = Quiet::start(&daemon.socket(), bench.scale.visits)?;
     quiet.times()?;
     for &(what, name) in floods.iter().filter(|(_, name)| bench.wants(name)) {
-        // Threads that connect without a pause take the processors, whoever listens: that much is the system's. What the
-        // daemon adds is seen beside the same loop at a listener that does the least that one can.
-        let loops = what == "connecting";
+        // Who connects, or writes single bytes, without a pause takes the processors, whoever listens: that much is the
+        // system's. What the daemon adds is seen beside the same loop at a listener that does the least that one can.
+        let floor = match what {
+            "connecting" => Some("takes and closes"),
+            "bytes" => Some("reads"),
+            _ => None,
+        };
         let mut times: [Rounds; 3] = Default::default();
         for _ in 0..bench.rounds(bench.scale.latency_rounds) {
             let [alone, flooded, bare] = &mut times;
             alone.add(&quiet.times()?);
-            if loops {
+            if floor.is_some() {
                 let elsewhere = tempfile::Builder::new().prefix("bare").tempdir_in(home.root())?;
                 chown(elsewhere.path(), Some(NOISY), None)?;
-                bare.add(&quiet.beside(&elsewhere.path().join("s"), "elsewhere")?);
+                bare.add(&quiet.beside(&elsewhere.path().join("s"), &format!("{what} elsewhere"))?);
             }
             flooded.add(&quiet.beside(&daemon.socket(), what)?);
         }
         let [alone, flooded, bare] = &times;
-        let (whose, of, compared) = match loops {
-            false => ("a quiet user alone", "alone", alone),
-            true => (
-                "a quiet user beside such a flood at a listener that only takes and closes",
+        let (whose, of, compared) = match floor {
+            None => ("a quiet user alone".to_owned(), "alone", alone),
+            Some(does) => (
+                format!("a quiet user beside such a flood at a listener that only {does}"),
                 "that",
                 bare,
             ),
@@ -123,7 +128,7 @@ fn beside(bench: &Bench, report: &mut Report, settings: &Settings, floods: &[Flo
                     .wanted(Wanted::RatioAtMost(2.0)),
             );
         }
-        if loops {
+        if floor.is_some() {
             let [p50, p95] = flooded.over(alone);
             report.note(format!(
                 "{name}, beside the quiet user alone on both processors: p50 {p50:.2}, p95 {p95:.2}"

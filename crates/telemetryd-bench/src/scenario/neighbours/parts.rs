@@ -28,6 +28,9 @@ pub(super) const CONNECTIONS: usize = 64;
 /// is seen of them is how the system shares its processors.
 pub(super) const VISITORS: usize = 2;
 
+/// Between two bytes of who writes slowly, on each of its connections.
+const SLOW: Duration = Duration::from_millis(5);
+
 /// Between two visits of the quiet user: together with the visit less than `limits.rate` allows.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -47,7 +50,8 @@ pub(crate) fn part() -> Option<Result<()>> {
     let socket = PathBuf::from(std::env::var_os(SOCKET)?);
     Some(match part.split_once(' ') {
         Some(("quiet", clients)) => quiet(&socket, clients.parse().unwrap_or(1)),
-        Some(("noisy", "elsewhere")) => elsewhere(&socket),
+        Some(("noisy", "connecting elsewhere")) => elsewhere(&socket),
+        Some(("noisy", "bytes elsewhere")) => read_elsewhere(&socket),
         Some(("noisy", what @ ("connecting" | "visiting"))) => connecting(&socket, what == "visiting"),
         Some(("noisy", what)) => noisy(&socket, what),
         Some(("stranger", address)) => hostile::stranger(address),
@@ -127,6 +131,9 @@ fn noisy(socket: &Path, what: &str) -> Result<()> {
             poll(&mut wanted, None)?;
             wanted.iter().map(PollFd::revents).collect()
         };
+        if what == "slow" {
+            clock::pause(SLOW);
+        }
         for (at, ready) in ready.into_iter().enumerate() {
             let stream = &mut streams[at];
             let mut gone = ready.intersects(PollFlags::HUP | PollFlags::ERR);
@@ -136,7 +143,11 @@ fn noisy(socket: &Path, what: &str) -> Result<()> {
                     Err(error) => error.kind() != ErrorKind::WouldBlock,
                 };
             if ready.contains(PollFlags::OUT) && !gone {
-                let most = if what == "slow" { 1 } else { usize::MAX };
+                let most = if matches!(what, "slow" | "bytes") {
+                    1
+                } else {
+                    usize::MAX
+                };
                 let block = &blocks[at][written[at]..];
                 match stream.write(&block[..block.len().min(most)]) {
                     Ok(bytes) => written[at] = (written[at] + bytes) % blocks[at].len(),
@@ -185,6 +196,34 @@ fn elsewhere(socket: &Path) -> Result<()> {
     std::thread::scope(|scope| {
         scope.spawn(|| listener.incoming().for_each(drop));
         connecting(socket, false)
+    })
+}
+
+/// The same flood as [`noisy`] that writes a byte at a time, at a listener of this process that reads and does nothing
+/// else.
+fn read_elsewhere(socket: &Path) -> Result<()> {
+    let listener = UnixListener::bind(socket)?;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let streams: Vec<UnixStream> = listener.incoming().take(CONNECTIONS).flatten().collect();
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                let mut wanted: Vec<PollFd<'_>> = streams
+                    .iter()
+                    .map(|stream| PollFd::new(stream, PollFlags::IN))
+                    .collect();
+                if poll(&mut wanted, None).is_err() {
+                    return;
+                }
+                let ready: Vec<bool> = wanted.iter().map(|one| !one.revents().is_empty()).collect();
+                for (mut stream, _) in streams.iter().zip(ready).filter(|(_, ready)| *ready) {
+                    if stream.read(&mut buffer).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        noisy(socket, "bytes")
     })
 }
 
