@@ -103,15 +103,15 @@ impl Place {
     /// yet is salvaged into it.
     pub(crate) fn open(&self, at: Moment) -> Result<Opened, QueueError> {
         let mut report = OpenReport::default();
-        let mut tries = 0;
+        let mut set_aside = 0;
         let (mut connection, mut boot) = loop {
-            tries += 1;
             match self.open_file(&mut report) {
                 Ok(opened) => break opened,
                 // Even starting writes a little: on a full disk that is what the reserve is for.
                 Err(Fault::Other(error))
                     if error.kind == ErrorKind::DiskFull && Reserve::new(&self.directory).release() => {}
-                Err(Fault::Corrupt(why)) if tries < 3 => {
+                Err(Fault::Corrupt(why)) if set_aside < 2 => {
+                    set_aside += 1;
                     report.set_aside = Some(self.set_aside(at, &why)?);
                     report.unclean = true;
                 }

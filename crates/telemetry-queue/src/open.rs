@@ -11,7 +11,7 @@ use crate::lock;
 use crate::owner::Owner;
 use crate::store::Store;
 use crate::types::{ErrorKind, Moment, OpenReport, Options, QueueError, View};
-use crate::writer::{Ends, Writer, load};
+use crate::writer::{Ends, Opening, Writer, load};
 
 /// Opens the queue of a directory (made with mode 0700 where it is missing) and starts its writer thread.
 ///
@@ -46,7 +46,11 @@ pub fn open(options: Options, at: Moment) -> Result<(Queue, Owner, OpenReport), 
         view: view_sender,
         closing: Arc::clone(&closing),
     };
-    let writer = Writer::new(store, place, lock, ends, report.unclean);
+    let opening = Opening {
+        unclean: report.unclean,
+        job: options.job,
+    };
+    let writer = Writer::new(store, place, lock, ends, opening);
     let thread = std::thread::Builder::new()
         .name("queue-writer".to_owned())
         .spawn(move || writer.run())

@@ -83,8 +83,22 @@ pub(crate) struct Ends {
     pub(crate) closing: Arc<AtomicBool>,
 }
 
+/// How the queue was opened.
+pub(crate) struct Opening {
+    /// The last owner did not close it.
+    pub(crate) unclean: bool,
+    /// For one job: see [`Options`](crate::Options).
+    pub(crate) job: bool,
+}
+
 impl Writer {
-    pub(crate) fn new(store: Store, place: Place, lock: Lock, ends: Ends, unclean: bool) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        place: Place,
+        lock: Lock,
+        ends: Ends,
+        Opening { unclean, job }: Opening,
+    ) -> Self {
         let Ends {
             commands,
             to_self,
@@ -118,9 +132,17 @@ impl Writer {
             _lock: lock,
         };
         writer.store.checked.integrity_pending = unclean;
+        if job {
+            writer.inherit_let_go();
+        }
         // Before the thread runs: whoever holds the queue sees what waits at once.
         writer.publish();
         writer
+    }
+
+    /// Takes it that an earlier owner of the file has let go of something.
+    fn inherit_let_go(&mut self) {
+        self.store.let_go |= !self.store.state.lanes.is_empty();
     }
 
     /// Works until the queue is closed.

@@ -44,6 +44,9 @@ pub fn start(world: &World) -> Result<(), Failure> {
     }
     let status = child.wait().map_err(|e| failed("wait for the daemon", &e))?;
     match status.code() {
+        Some(0) => Err(Failure::Failed(
+            "the daemon was told to end before it was ready".to_owned(),
+        )),
         Some(code) => Err(Failure::Told(u8::try_from(code).unwrap_or(1))),
         None => Err(Failure::Failed(format!(
             "the daemon ended before it was ready: {status}"

@@ -53,8 +53,9 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     }
 }
 
-/// How often another's turn is waited for, a millisecond apart: it reads, writes and fsyncs one small file.
-const LOOKS: u32 = 1_000;
+/// How often another's turn is waited for, a millisecond apart: it reads, writes and fsyncs one small file, and there may be
+/// several before this one on a slow disk.
+const LOOKS: u32 = 5_000;
 
 /// The turn to edit a file in `directory` (made with mode 0700), as `telemetryctl` and the clients take it, too: who reads a
 /// file, changes a word and replaces it undoes what another one says meanwhile (I3). It is a lock on the directory itself,

@@ -109,6 +109,7 @@ pub fn run(world: World, mut early: Early) -> Result<(), Failure> {
     let opened = open_queue(&world, &loaded.checked, Purpose::Daemon, || !early.has_to_end());
     let (queue, owner, report) = match opened {
         // Nothing was begun.
+        Ok((_, owner, _)) if early.has_to_end() => return Ok(owner.close()?),
         Err(_) if early.has_to_end() => return Ok(()),
         opened => opened?,
     };

@@ -1,4 +1,5 @@
-//! Signals: TERM and INT end, HUP reloads, USR1 flushes; from the process's first moment on, in which nobody can listen yet.
+//! Signals: TERM and INT end, HUP reloads, USR1 flushes; HUP and USR1 from the process's first moment on, TERM and INT from
+//! where there is something to end, though nobody can listen yet.
 
 use std::io;
 use std::os::raw::c_int;

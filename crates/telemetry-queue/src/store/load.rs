@@ -67,8 +67,6 @@ impl Store {
     pub(crate) fn load(&mut self) -> rusqlite::Result<Vec<Book>> {
         self.load_state()?;
         fit_cache(&self.connection, self.state.lanes.len())?;
-        // Nobody knows what an earlier owner let go of.
-        self.let_go = !self.state.lanes.is_empty();
         for lane in &mut self.state.lanes {
             let booked = lane.tallies.queued;
             lane.scan = Some(Scan {

@@ -203,6 +203,8 @@ impl Store {
         for (id, n) in self.leases.clone() {
             self.state.lease_as(n, id);
         }
+        // What had expired has not left after all.
+        self.next_expiry = 0;
         self.stale = false;
         Ok(())
     }

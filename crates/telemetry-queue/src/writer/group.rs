@@ -215,6 +215,19 @@ impl Writer {
         })
     }
 
+    /// The disk was full: is there room again, though nobody brings events?
+    pub(super) fn look_for_room(&mut self) {
+        if !self.reserve.finds_no_room() {
+            self.has_room();
+        }
+    }
+
+    fn has_room(&mut self) {
+        if std::mem::take(&mut self.disk_full) {
+            tracing::info!("there is room on the disk again");
+        }
+    }
+
     fn refuse_appends(&mut self, appends: Vec<Job>, error: &rusqlite::Error) {
         if appends.is_empty() {
             return;
@@ -247,9 +260,8 @@ impl Writer {
     }
 
     fn succeed(&mut self, jobs: Vec<Job>, done: Vec<Done>) {
-        if self.disk_full && jobs.iter().any(Job::is_append) {
-            tracing::info!("there is room on the disk again");
-            self.disk_full = false;
+        if jobs.iter().any(Job::is_append) {
+            self.has_room();
         }
         // Whoever has an answer sees what it changed.
         self.show();

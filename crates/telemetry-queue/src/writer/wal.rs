@@ -105,6 +105,7 @@ impl Writer {
         let result = self.checkpoint("PASSIVE");
         let stuck = result.is_err();
         match result {
+            Ok(true) if self.disk_full => self.look_for_room(),
             Ok(true) => {}
             // The integrity check reads: it is put off rather than let the WAL grow.
             Ok(false) if Self::wal_bytes() > 2 * limit => self.integrity.stop(),
@@ -123,38 +124,40 @@ impl Writer {
         mut result: rusqlite::Result<T>,
         mut again: impl FnMut(&mut Self) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let mut given = true;
-        while given && let Err(error) = result {
-            let error = self.unmask(error);
+        loop {
+            let error = match result {
+                Err(error) => self.unmask(error),
+                done => return done,
+            };
             if classify(&error) != Class::Full {
                 return Err(error);
             }
-            given = self.relieve();
+            let given = self.relieve();
             result = again(self);
+            if !given {
+                return result.map_err(|error| self.unmask(error));
+            }
         }
-        result
     }
 
     /// Makes room on a full disk for what must go on: gives back of the reserve what it takes to bring the WAL into the
     /// file, so that it can be begun anew. Whether there was something to give.
     pub(super) fn relieve(&mut self) -> bool {
+        // While it reads, the WAL cannot be begun anew.
+        self.integrity.stop();
         let given = self.reserve.release();
-        let mut more = given;
-        while !self.bring_wal_in() && more {
-            more = self.reserve.release();
-        }
+        while !self.bring_wal_in() && self.reserve.release() {}
         self.reserve.owe_what_is_left();
         given
     }
 
-    /// Brings the WAL into the file as far as the disk has room; whether all of it came.
+    /// Brings the WAL into the file as far as it can be; `false`: for want of room, not all of it.
     pub(super) fn bring_wal_in(&mut self) -> bool {
-        match self.checkpoint("PASSIVE") {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::debug!(error = %error, "cannot bring the WAL into the file on a full disk");
-                false
-            }
-        }
+        let Err(error) = self.checkpoint("PASSIVE") else {
+            return true;
+        };
+        let error = self.unmask(error);
+        tracing::debug!(error = %error, "cannot bring the WAL into the file");
+        classify(&error) != Class::Full
     }
 }

@@ -78,3 +78,23 @@ fn a_file_that_was_to_be_checked_and_never_was_is_checked_by_its_next_owner() {
     assert!(!bench.report.unclean);
     bench.close();
 }
+
+#[test]
+fn so_is_one_whose_check_was_begun_and_not_finished() {
+    let directory = scratch();
+    unchecked(directory.path()).close();
+    assert!(crate::kill::opens_and_is_killed(directory.path(), "opened", 1));
+    // Closed at once: how far the check has come by then is chance.
+    let owed = (0..50).any(|_| {
+        let bench = Bench::start(directory.path());
+        let was_unclean = bench.report.unclean;
+        bench.close();
+        let bench = Bench::start(directory.path());
+        let owed = was_unclean && bench.report.unclean;
+        bench.until_checked();
+        bench.close();
+        assert!(crate::kill::opens_and_is_killed(directory.path(), "opened", 1));
+        owed
+    });
+    assert!(owed, "of fifty checks none was closed before it came to its end");
+}

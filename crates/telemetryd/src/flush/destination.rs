@@ -213,7 +213,8 @@ impl Flusher {
     fn go_on_to_the_end(&mut self, waiting: &Waiting) {
         if limits(self.settings.encoding).max_events < self.settings.batch.max_events {
             let until = waiting.left + waiting.events + waiting.leased;
-            self.flush_until = self.flush_until.max(Some(until));
+            // What came after that goes in its own time, however many batches the burst takes.
+            self.flush_until.get_or_insert(until);
         }
     }
 

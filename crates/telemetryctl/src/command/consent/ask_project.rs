@@ -11,6 +11,7 @@ use telemetry_policy::gather::{Found, Look};
 use telemetry_policy::opt_out::ToolFile;
 use telemetry_policy::{OptOuts, own_files, tool_file};
 
+use super::file::turn;
 use crate::Context;
 use crate::daemon::{Daemon, PATIENCE};
 use crate::exit::Exit;
@@ -65,8 +66,13 @@ impl Target {
     /// Writes the answer; says which files changed.
     pub(super) fn save(&self, yes: bool) -> Result<Vec<String>, Failure> {
         let path = self.root.join(&self.file.path);
-        let before = self.before.as_deref().unwrap_or_default();
-        let after = tool_file::edited(&self.file, before, yes).map_err(|why| {
+        let _turn = path.parent().and_then(turn);
+        // Somebody may have said a word while this one was thought about.
+        let before = match RealFiles.look(&path) {
+            Found::File(text) => text,
+            _ => self.before.clone().unwrap_or_default(),
+        };
+        let after = tool_file::edited(&self.file, &before, yes).map_err(|why| {
             refused(&path)
                 .caused_by(why)
                 .hint("correct it by hand; as long as it cannot be read, it denies")

@@ -58,7 +58,7 @@ const LOOKS: u32 = 5_000;
 /// The turn to edit a file in `directory`, as the daemon and the clients take it, too: a lock on the directory itself, which
 /// leaves nothing behind, and lasts until it is dropped. `None`: the file system has none, or somebody has stopped in the
 /// middle of its own. No word waits for ever.
-fn turn(directory: &Path) -> Option<File> {
+pub(super) fn turn(directory: &Path) -> Option<File> {
     make(directory).ok()?;
     let turn = File::open(directory).ok()?;
     for _ in 0..LOOKS {

@@ -35,7 +35,7 @@ impl Flusher {
     /// Ends the lease by its outcome; returns the next batch if the trigger wants it at once.
     pub(super) async fn settle(&mut self, batch: &Claimed, outcome: Outcome, now: Moment) -> Option<Claimed> {
         let waiting = self.waiting();
-        // The halves of one event are none: it was parked.
+        // One event has no halves.
         let halves =
             batch.events.len() > 1 && matches!(outcome, Outcome::Split { .. } | Outcome::Bisect { .. });
         let more = halves
