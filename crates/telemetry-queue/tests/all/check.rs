@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use telemetry_queue::{Append, Appended};
+use telemetry_queue::{Append, Appended, Filter, PurgeReason, Purged};
 
 use crate::support::{
     Bench, START, after, assert_balanced, at_most, events, id, lane, options, push, scratch,
@@ -97,4 +97,30 @@ fn so_is_one_whose_check_was_begun_and_not_finished() {
         owed
     });
     assert!(owed, "of fifty checks none was closed before it came to its end");
+}
+
+#[test]
+fn before_it_is_begun_a_purge_that_erases_nothing_waits_for_nobody_who_reads() {
+    let directory = scratch();
+    let bench = unchecked(directory.path());
+    let reader = rusqlite::Connection::open(directory.path().join("queue.db")).unwrap();
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")
+        .unwrap();
+    bench
+        .append(events(&lane(1, "a", "t"), 9_000..9_001, 300, after(2)))
+        .unwrap();
+    let of_nobody = || Filter {
+        tool: Some("nobody".into()),
+        ..Filter::default()
+    };
+    let purged = bench.purge(of_nobody(), PurgeReason::Consent, after(3));
+    assert_eq!(purged, Purged::default());
+    // Afterwards it sweeps what an earlier owner has let go of, and then the WAL has to be emptied.
+    bench.wait(bench.queue().begin_check()).unwrap();
+    let purge = bench.queue().purge(of_nobody(), PurgeReason::Consent, after(4));
+    assert!(bench.wait(purge).is_err(), "the WAL is read");
+    drop(reader);
+    bench.purge(of_nobody(), PurgeReason::Consent, after(5));
+    bench.close();
 }
