@@ -2,6 +2,8 @@
 
 mod activation;
 mod jobs;
+#[cfg(target_os = "linux")]
+mod lock;
 mod owner;
 mod signals;
 mod socket;
