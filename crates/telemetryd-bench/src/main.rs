@@ -4,6 +4,7 @@
 //! A slow figure is shown and is no failure. A lost event is one, and so are books that do not balance.
 
 mod bare;
+mod builds;
 mod client;
 mod clock;
 mod daemon;
@@ -23,9 +24,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
+use crate::builds::Builds;
 use crate::report::Report;
 use crate::scale::Scale;
 use crate::scenario::Bench;
@@ -45,7 +47,7 @@ struct Flags {
     /// Rounds instead of each scenario's own number (for `kill`: kills)
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rounds: Option<u32>,
-    /// The daemon to measure; else TELEMETRYD_BIN, or the one beside this program
+    /// The daemon to measure; else TELEMETRYD_BIN, or the one beside this program, which is built where cargo runs this
     #[arg(long, global = true, value_name = "PATH")]
     daemon: Option<PathBuf>,
     /// Where both sides keep their files for the time being, on the disk that is to be measured
@@ -176,8 +178,17 @@ fn story(flags: &Flags) -> Result<bool> {
             directory.display()
         );
     }
-    let bench = Bench {
-        daemon: daemon_program(flags)?,
+    let faults = matches!(flags.what, What::All | What::Kill | What::Crash);
+    let builds = match flags.what {
+        // No daemon is asked.
+        What::Admission | What::Fleet => None,
+        _ => Some(Builds::find(flags.daemon.clone(), faults)?),
+    };
+    let (plain, pointed) = builds
+        .map(|builds| (builds.plain, builds.pointed))
+        .unwrap_or_default();
+    let mut bench = Bench {
+        daemon: plain.clone(),
         directory,
         scale: if flags.quick { Scale::QUICK } else { Scale::FULL },
         rounds: flags.rounds,
@@ -214,28 +225,15 @@ fn story(flags: &Flags) -> Result<bool> {
         // The smoke run of the faults takes as long as all others together: it is asked for by name.
         let later = flags.quick && what == What::Crash;
         if flags.what == What::All && !later || flags.what == what {
+            bench.daemon.clone_from(match what {
+                What::Kill | What::Crash => &pointed,
+                _ => &plain,
+            });
             run(&bench, &mut report).with_context(|| format!("{what:?} failed"))?;
             report.end()?;
         }
     }
     Ok(report.close()?)
-}
-
-fn daemon_program(flags: &Flags) -> Result<PathBuf> {
-    let named = flags
-        .daemon
-        .clone()
-        .or_else(|| std::env::var_os("TELEMETRYD_BIN").map(PathBuf::from));
-    let program = match named {
-        Some(program) => program,
-        None => std::env::current_exe()?.with_file_name("telemetryd"),
-    };
-    ensure!(
-        program.is_file() || matches!(flags.what, What::Admission | What::Fleet),
-        "there is no {}: build it with 'cargo build --release -p telemetryd', or name it with --daemon",
-        program.display()
-    );
-    Ok(std::path::absolute(program)?)
 }
 
 #[cfg(test)]
