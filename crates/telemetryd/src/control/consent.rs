@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use telemetry_policy::{Manifest, Policy, Reach, Tool};
@@ -16,6 +17,9 @@ use super::{Service, end, refuse};
 use crate::config::Mode;
 use crate::consent::{Consent, How, Policies};
 use crate::ingest::{Answers, Ended};
+
+/// A destination that a manifest brings is waited for at most so long: it is there at once, unless the daemon is ending.
+const IN_FORCE: Duration = Duration::from_secs(1);
 
 /// What a request about consent is about.
 #[derive(Clone, Copy, Debug, Default)]
@@ -204,7 +208,7 @@ impl Service {
         out.line(&end(names.len() as u64)).await
     }
 
-    pub(super) fn register(&self, text: &str) -> Value {
+    pub(super) async fn register(&self, text: &str) -> Value {
         let refused = |code: ErrorCode, message: &str| {
             self.counters.refuse(code);
             json!({ "ok": false, "error": code.as_str(), "message": message })
@@ -235,8 +239,21 @@ impl Service {
             return refused(ErrorCode::NotAllowed, &message);
         }
         match self.consent.register(&manifest.name, text) {
-            Ok(done) => json!({ "ok": true, "status": done.as_str() }),
+            Ok(done) => {
+                self.until_in_force(&manifest).await;
+                json!({ "ok": true, "status": done.as_str() })
+            }
             Err(message) => refused(ErrorCode::Storage, &message),
+        }
+    }
+
+    /// Waits until the destination that a manifest brings stands beside those of the config: a `flush` right after its
+    /// registration is to find it.
+    async fn until_in_force(&self, manifest: &Manifest) {
+        if let (Some(_), Some(name)) = (&manifest.inline, &manifest.destination) {
+            let mut settings = self.settings.clone();
+            let there = settings.wait_for(|settings| settings.destinations.contains_key(&**name));
+            let _ = tokio::time::timeout(IN_FORCE, there).await;
         }
     }
 }

@@ -174,7 +174,7 @@ impl Service {
                 self.ender.end(drain);
                 Ok(())
             }
-            Control::Register { manifest } => out.line(&self.register(&manifest)).await,
+            Control::Register { manifest } => out.line(&self.register(&manifest).await).await,
             Control::Tools { tool } => self.tools(tool.as_deref(), caller.uid, out).await,
             Control::Consent {
                 action,

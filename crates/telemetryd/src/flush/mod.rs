@@ -183,7 +183,14 @@ impl Flush {
                 changed = self.settings.changed() => if changed.is_ok() {
                     self.arrange(&mut flushers, &mut desks, &mut ends).await;
                 },
-                Some((command, done)) = self.commands.recv() => route(&desks, command, done).await,
+                Some((command, done)) = self.commands.recv() => {
+                    // Who gives an order has seen these settings.
+                    if self.settings.has_changed().unwrap_or(false) {
+                        self.settings.mark_unchanged();
+                        self.arrange(&mut flushers, &mut desks, &mut ends).await;
+                    }
+                    route(&desks, command, done).await;
+                }
                 _ = phase.changed() => {}
             }
         }
