@@ -66,6 +66,8 @@ impl Target {
     /// Writes the answer; says which files changed.
     pub(super) fn save(&self, yes: bool) -> Result<Vec<String>, Failure> {
         let path = self.root.join(&self.file.path);
+        // As the project's other directories are: the turn would make it the user's alone.
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
         let _turn = path.parent().and_then(turn);
         // Somebody may have said a word while this one was thought about.
         let before = match RealFiles.look(&path) {
@@ -77,9 +79,7 @@ impl Target {
                 .caused_by(why)
                 .hint("correct it by hand; as long as it cannot be read, it denies")
         })?;
-        let written = path.parent().map_or(Ok(()), fs::create_dir_all);
-        written
-            .and_then(|()| replace(&path, after.as_bytes()))
+        made.and_then(|()| replace(&path, after.as_bytes()))
             .map_err(|error| {
                 let exit = match error.kind() {
                     io::ErrorKind::PermissionDenied => Exit::NotPermitted,
