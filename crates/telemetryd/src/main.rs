@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use telemetryd::cli::Flags;
 use telemetryd::failure::{self, Failure};
-use telemetryd::signals::Early;
+use telemetryd::signals::{Early, unheard};
 use telemetryd::world::World;
 use telemetryd::{background, jobs, run};
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 }
 
 fn story(flags: &Flags, early: std::io::Result<Early>) -> Result<(), Failure> {
-    let early = early.map_err(|e| Failure::Failed(format!("cannot take signals over: {e}")))?;
+    let early = early.map_err(unheard)?;
     let world = World::of_this_process(flags)?;
     if jobs::run_if_asked(flags, &world)? {
         return Ok(());

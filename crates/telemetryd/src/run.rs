@@ -18,7 +18,7 @@ use crate::config::{Checked, Loaded};
 use crate::consent::Known;
 use crate::failure::Failure;
 use crate::phase::{Phase, reached};
-use crate::signals::{Early, Listener, Signal};
+use crate::signals::{Early, Listener, Signal, unheard};
 use crate::world::World;
 use crate::{background, gateway, ingest, log, notify, socket, spool, state_dir, withdrawals};
 
@@ -94,7 +94,6 @@ pub async fn known_tools(queue: &Queue) -> Result<Known, Failure> {
 /// # Errors
 /// Why it could not start.
 pub fn run(world: World, mut early: Early) -> Result<(), Failure> {
-    let unheard = |e| Failure::Failed(format!("cannot take signals over: {e}"));
     early.hear_the_end().map_err(unheard)?;
     let loaded = world.load()?;
     let in_background = background::is_child();
@@ -155,8 +154,7 @@ async fn live(
     in_background: bool,
     early: Early,
 ) -> Result<(), Failure> {
-    let mut signals =
-        Listener::new(early).map_err(|e| Failure::Failed(format!("cannot take signals over: {e}")))?;
+    let mut signals = Listener::new(early).map_err(unheard)?;
     let rooms = Rooms::new(&world, loaded, queue).await?;
     let (listener, bound) = socket::open(
         world.inherited.take(),

@@ -12,6 +12,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::{flag, low_level};
 use signal_hook_tokio::Signals;
 
+use crate::failure::Failure;
+
+/// The system does not let this process hear a signal.
+#[must_use]
+pub fn unheard(error: io::Error) -> Failure {
+    Failure::Failed(format!("cannot take signals over: {error}"))
+}
+
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
